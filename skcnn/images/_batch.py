@@ -1,0 +1,292 @@
+"""The image batch: every X that skcnn accepts, seen as n images of (height, width, channels)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from math import isqrt, prod
+from typing import Any
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import check_array
+
+from skcnn.images._files import ImageFiles
+
+LAYOUTS = (
+    "(n, height, width) for grey images, (n, height, width, channels) for colour images, "
+    "or flat rows (n, n_values) with image_shape"
+)
+
+
+class ImageBatch:
+    """A read-only view of `X` as images of shape (height, width, channels), read chunk by chunk.
+
+    Nothing is copied when the view is made. :meth:`read` and :meth:`take` convert the images that
+    they return and no others, so `X` may be a memory-mapped array, an h5py or zarr data set or
+    :class:`ImageFiles` larger than the memory.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+        The images. Anything with ``shape``, ``dtype``, a length and slices is read in place; lists
+        and data frames are converted. ``uint8`` and ``uint16`` are scaled to [0, 1], other numbers
+        are taken as they are.
+
+    image_shape : tuple of int or None, default=None
+        Shape of one image, (h, w) or with a channel axis (h, w, c), when the rows of `X` are flat.
+        None takes a row whose length is a perfect square as a square grey image and any other
+        row as a one-row image.
+
+    channel_axis : int or None, default=-1
+        Axis of a 4-D `X` that holds the channels, as in scikit-image. Grey batches have none.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (n, height, width, channels); channels is 1 for grey images.
+
+    dtype : numpy.dtype
+        Floating type in which the images are read: float32 for float32, float16, uint8, uint16 and
+        bool sources, else float64.
+
+    Raises
+    ------
+    TypeError
+        If `X` is sparse or holds something that is not a number.
+
+    ValueError
+        If `X` is empty, complex, text, of a wrong number of dimensions, or does not fit
+        `image_shape`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn.images import ImageBatch
+    >>> batch = ImageBatch(np.full((5, 28, 28), 51, dtype=np.uint8))
+    >>> batch.shape
+    (5, 28, 28, 1)
+    >>> batch.read(slice(0, 2)).max()
+    np.float32(0.2)
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: int | None = -1,
+    ) -> None:
+        self._source = _as_container(X)
+        _ensure_numeric(self._source)
+        _ensure_not_empty(self._source)
+        self._one_image, self._channel_axis = _layout(self._source, image_shape, channel_axis)
+        self.shape = (len(self._source), *_channels_last(self._one_image, self._channel_axis))
+        kind, itemsize = self._source.dtype.kind, self._source.dtype.itemsize
+        single = (kind == "u" and itemsize <= 2) or (kind == "f" and itemsize <= 4) or kind == "b"
+        self.dtype = np.dtype(np.float32 if single else np.float64)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of one image: (h, w) if it has one channel, else (h, w, c)."""
+        return self.shape[1:3] if self.shape[3] == 1 else self.shape[1:]
+
+    def read(self, rows: slice, dtype: np.dtype | type | None = None) -> np.ndarray:
+        """Return the images of a slice.
+
+        Parameters
+        ----------
+        rows : slice
+            Which images, with step 1.
+
+        dtype : numpy floating type or None, default=None
+            Type of the result, :attr:`dtype` if None.
+
+        Returns
+        -------
+        images : ndarray of shape (m, h, w, c)
+            The images, scaled to [0, 1] if they are stored as ``uint8`` or ``uint16``.
+
+        Raises
+        ------
+        ValueError
+            If an image holds NaN or infinity; the message says which.
+        """
+        start, _, _ = rows.indices(len(self))
+        return self._convert(np.asarray(self._source[rows]), start, dtype)
+
+    def take(self, indices: np.ndarray, dtype: np.dtype | type | None = None) -> np.ndarray:
+        """Return the images at `indices` (ints, in any order) as :meth:`read` does."""
+        if isinstance(self._source, (np.ndarray, ImageFiles)):
+            raw = np.asarray(self._source[indices])
+        else:
+            raw = _take_by_slices(self._source, indices)
+        return self._convert(raw, indices, dtype)
+
+    def chunks(self, chunk_mib: float, bytes_per_image: int | None = None) -> Iterator[slice]:
+        """Yield the slices that cover the batch in pieces of at most `chunk_mib` MiB each.
+
+        `bytes_per_image` is the working memory that one image needs; None counts the converted
+        image itself. A piece holds at least one image.
+        """
+        if bytes_per_image is None:
+            bytes_per_image = prod(self.shape[1:]) * self.dtype.itemsize
+        rows = max(1, int(chunk_mib * 2**20 / bytes_per_image))
+        for start in range(0, len(self), rows):
+            yield slice(start, min(start + rows, len(self)))
+
+    def ensure_finite(self, chunk_mib: float = 16) -> None:
+        """Raise ValueError if any image holds NaN or infinity; integers are not read at all."""
+        if self._source.dtype.kind not in "fO":
+            return
+        for rows in self.chunks(chunk_mib):
+            self.read(rows)
+
+    def _convert(
+        self, raw: np.ndarray, indices: int | np.ndarray, dtype: np.dtype | type | None
+    ) -> np.ndarray:
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        if raw.dtype.kind == "O":
+            raw = _numbers_from_objects(raw)
+        if raw.dtype.kind == "f":
+            _ensure_finite(raw, indices)
+        images = raw.reshape(len(raw), *self._one_image)
+        if self._channel_axis is None:
+            images = images[..., np.newaxis]
+        else:
+            images = np.moveaxis(images, self._channel_axis, -1)
+        if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2:
+            return np.divide(images, np.iinfo(raw.dtype).max, dtype=dtype, order="C")
+        return np.ascontiguousarray(images, dtype=dtype)
+
+
+def _ensure_numeric(source: Any) -> None:
+    dtype = source.dtype
+    if dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: X has dtype {dtype}.")
+    if dtype.kind in "US" or (dtype.kind == "O" and _holds(source, (str, os.PathLike))):
+        raise ValueError(
+            f"X holds text or paths (dtype {dtype}), not numbers. For the paths of image files put "
+            "skcnn.ImageReader first in the pipeline, or pass skcnn.ImageFiles(paths)."
+        )
+    if dtype.kind not in "buifO":
+        raise ValueError(f"X has dtype {dtype}, which is not numeric.")
+    if dtype.kind == "O" and _holds(source, np.ndarray):
+        raise ValueError(_mixed_shapes(source))
+    if dtype.kind == "O":
+        # An object array is in memory as it is, so looking at all of it first costs no more.
+        _numbers_from_objects(np.asarray(source))
+
+
+def _holds(source: Any, kinds: type | tuple[type, ...]) -> bool:
+    return len(source.shape) == 1 and len(source) > 0 and isinstance(source[0], kinds)
+
+
+def _ensure_not_empty(source: Any) -> None:
+    shape = tuple(source.shape)
+    if len(shape) not in (2, 3, 4):
+        raise ValueError(
+            f"X must hold a batch of images: {LAYOUTS}. Got a {len(shape)}-D array of shape "
+            f"{shape}. Reshape your data: X.reshape(1, -1) makes a batch of one flat image, "
+            "X[None] a batch of one 2-D image."
+        )
+    if shape[0] == 0:
+        raise ValueError(
+            f"Found array with 0 sample(s) (shape={shape}) while a minimum of 1 is required."
+        )
+    if prod(shape[1:]) == 0:
+        raise ValueError(
+            f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required."
+        )
+
+
+def _as_container(X: Any) -> Any:
+    """Return `X` itself if it can be sliced like an array, else a NumPy array of it."""
+    if issparse(X):
+        check_array(X)  # scikit-learn's own TypeError
+    if hasattr(X, "__getitem__") and isinstance(getattr(X, "dtype", None), np.dtype):
+        return X.view(np.ndarray) if isinstance(X, np.matrix) else X
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise ValueError(_mixed_shapes(X)) from error
+
+
+def _mixed_shapes(images: Any) -> str:
+    shapes = sorted({np.shape(image) for image in images})
+    return (
+        f"X holds images of different shapes, {shapes[0]} and {shapes[-1]} among them: a batch "
+        "needs one shape. Resize them first; skcnn.ImageFiles(paths, size=(height, width)) "
+        "does it for image files."
+    )
+
+
+def _layout(
+    source: Any, image_shape: tuple[int, ...] | None, channel_axis: int | None
+) -> tuple[tuple[int, ...], int | None]:
+    """Return the stored shape of one image and the axis of its channels in a batch (or None)."""
+    stored = tuple(int(size) for size in source.shape[1:])
+    if len(stored) > 1:
+        if image_shape is not None and tuple(image_shape) != stored:
+            raise ValueError(f"X holds images of shape {stored}, but image_shape is {image_shape}.")
+        one_image = stored
+    elif image_shape is not None:
+        one_image = tuple(int(size) for size in image_shape)
+        if len(one_image) not in (2, 3) or min(one_image) < 1 or prod(one_image) != stored[0]:
+            raise ValueError(
+                f"image_shape={image_shape} does not fit X, whose rows hold {stored[0]} values "
+                f"(shape {tuple(source.shape)}): it must be (height, width) or (height, width, "
+                "channels) with that product."
+            )
+    else:
+        side = isqrt(stored[0])
+        one_image = (side, side) if side * side == stored[0] else (1, stored[0])
+    if len(one_image) == 2:
+        return one_image, None
+    if channel_axis is None or channel_axis % 4 == 0 or not -4 < channel_axis < 4:
+        raise ValueError(
+            f"channel_axis={channel_axis} names no axis of the images in X: for a 4-D X it must "
+            "be -1 for (n, h, w, c), 1 for (n, c, h, w), or 2."
+        )
+    return one_image, channel_axis % 4
+
+
+def _channels_last(one_image: tuple[int, ...], channel_axis: int | None) -> tuple[int, ...]:
+    if channel_axis is None:
+        return (*one_image, 1)
+    spatial = [size for axis, size in enumerate(one_image, start=1) if axis != channel_axis]
+    return (*spatial, one_image[channel_axis - 1])
+
+
+def _take_by_slices(source: Any, indices: np.ndarray) -> np.ndarray:
+    """Index a container that knows slices only: one read per run of neighbours, then reordered."""
+    wanted, positions = np.unique(indices, return_inverse=True)
+    runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
+    pieces = [np.asarray(source[int(run[0]) : int(run[-1]) + 1]) for run in runs]
+    return np.concatenate(pieces)[positions]
+
+
+def _numbers_from_objects(raw: np.ndarray) -> np.ndarray:
+    try:
+        return raw.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"X has dtype object and cannot be read as numbers: {error}") from error
+
+
+def _ensure_finite(raw: np.ndarray, indices: int | np.ndarray) -> None:
+    # A sum is finite unless a value is not (or it overflows): one cheap pass for good data.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(raw.sum()):
+            return
+    finite = np.isfinite(raw)
+    if finite.all():
+        return
+    position = tuple(int(i) for i in np.argwhere(~finite)[0])
+    image = position[0] + indices if isinstance(indices, int) else int(indices[position[0]])
+    seen = "NaN" if np.isnan(raw[position]) else "infinity"
+    raise ValueError(
+        f"Input X contains {seen}: the first one found is in image {image}. Images must be finite."
+    )

@@ -1,0 +1,78 @@
+"""The check that every skcnn estimator runs on its X."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from skcnn.images._batch import ImageBatch
+
+
+def check_images(estimator: BaseEstimator, X: Any, *, reset: bool) -> ImageBatch:
+    """Return `X` as an :class:`ImageBatch` that suits `estimator`.
+
+    The estimator's parameters `image_shape` and `channel_axis` (if it has them) say how `X` is
+    laid out.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The estimator that got `X`.
+
+    X : array-like
+        The images, in any layout that :class:`ImageBatch` knows.
+
+    reset : bool
+        True in `fit`: the estimator gets the attributes `image_shape_`, `n_features_in_` and, for
+        data frames, `feature_names_in_`. False elsewhere: `X` must agree with them.
+
+    Returns
+    -------
+    batch : ImageBatch
+        The images.
+
+    Raises
+    ------
+    ValueError
+        If `X` is no image batch, or its images differ from those of `fit`; both shapes are named.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import HOGExtractor
+    >>> from skcnn.images import check_images
+    >>> extractor = HOGExtractor()
+    >>> check_images(extractor, np.zeros((3, 8, 8)), reset=True).shape
+    (3, 8, 8, 1)
+    >>> extractor.image_shape_
+    (8, 8)
+    """
+    image_shape = getattr(estimator, "image_shape", None)
+    if not reset and image_shape is None:
+        image_shape = _shape_for_flat_rows(estimator, X)
+    # Feature names only: scikit-learn's other checks would convert the whole of X.
+    validate_data(estimator, X, reset=reset, skip_check_array=True, ensure_2d=False)
+    batch = ImageBatch(
+        X, image_shape=image_shape, channel_axis=getattr(estimator, "channel_axis", -1)
+    )
+    if reset:
+        estimator.image_shape_ = batch.image_shape
+        estimator.n_features_in_ = prod(batch.image_shape)
+    elif batch.image_shape != estimator.image_shape_:
+        name = type(estimator).__name__
+        raise ValueError(
+            f"X has {prod(batch.image_shape)} features, but {name} is expecting "
+            f"{estimator.n_features_in_} features as input: X holds images of shape "
+            f"{batch.image_shape}, {name} was fitted on images of shape {estimator.image_shape_}."
+        )
+    return batch
+
+
+def _shape_for_flat_rows(estimator: BaseEstimator, X: Any) -> tuple[int, ...] | None:
+    """Flat rows of the right length are read as grey images of the shape seen in `fit`."""
+    shape = getattr(X, "shape", ())
+    fitted = estimator.image_shape_
+    return fitted if len(fitted) == 2 and tuple(shape[1:]) == (prod(fitted),) else None
