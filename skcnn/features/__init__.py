@@ -1,0 +1,7 @@
+"""Hand-crafted features and the classical baselines on them."""
+
+from skcnn.features._hog import HOGExtractor
+from skcnn.features._pixels import PixelExtractor
+from skcnn.features._templates import TemplateMatcher
+
+__all__ = ["HOGExtractor", "PixelExtractor", "TemplateMatcher"]

@@ -1,0 +1,108 @@
+"""The one path that every extractor walks: validate, cut into chunks, extract, assemble."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import ceil
+from typing import Any, Self
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils.validation import check_is_fitted
+
+from skcnn.images import ImageBatch, check_images
+
+
+class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """A transformer that treats each image on its own.
+
+    A subclass has the parameters `image_shape`, `channel_axis`, `chunk_mib` and, if it pays,
+    `n_jobs`; it says in :meth:`_prepare` what it makes of an image shape and in :meth:`_extract`
+    how a chunk of images becomes rows of features.
+    """
+
+    # Floating type that _extract wants its images in; None takes that of the batch.
+    _working_dtype: type | None = None
+
+    @abstractmethod
+    def _prepare(self, height: int, width: int, n_channels: int) -> int:
+        """Check the parameters against the image shape; return the number of features."""
+
+    @abstractmethod
+    def _extract(self, images: np.ndarray) -> np.ndarray:
+        """Return the features, shape (m, n_features), of images of shape (m, h, w, c)."""
+
+    def _bytes_per_image(self, images: ImageBatch) -> int:
+        """Return the working memory that one image takes."""
+        return 8 * (images.shape[1] * images.shape[2] * images.shape[3] + self._n_features_out)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the shape of the images and check the parameters against it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images.
+
+        y : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        self : estimator
+            The fitted extractor.
+
+        Raises
+        ------
+        ValueError
+            If `X` is no image batch or a parameter does not fit its images.
+        """
+        images = check_images(self, X, reset=True)
+        self._n_features_out = self._prepare(*images.shape[1:])
+        images.ensure_finite()
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the features of every image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images, of the shape seen in `fit`.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features_out)
+            float32 for float32, uint8, uint16 and bool images, float64 for all others.
+
+        Raises
+        ------
+        ValueError
+            If the images are not of the shape seen in `fit`, or hold NaN or infinity.
+        """
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False)
+        features = np.empty((len(images), self._n_features_out), dtype=images.dtype)
+
+        def fill(rows: slice) -> None:
+            features[rows] = self._extract(images.read(rows, self._working_dtype))
+
+        n_threads = effective_n_jobs(getattr(self, "n_jobs", None))
+        # Enough chunks for every thread, none of more memory than was asked for.
+        per_thread = self._bytes_per_image(images) * ceil(len(images) / n_threads) / 2**20
+        chunks = images.chunks(min(self.chunk_mib, per_thread), self._bytes_per_image(images))
+        Parallel(n_jobs=n_threads, require="sharedmem")(delayed(fill)(rows) for rows in chunks)
+        return features
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
