@@ -1,0 +1,5 @@
+"""The pipelines to begin with."""
+
+
+def default_pipelines():
+    return {}
