@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterator
 from math import isqrt, prod
@@ -77,12 +78,13 @@ class ImageBatch:
         image_shape: tuple[int, ...] | None = None,
         channel_axis: int | None = -1,
     ) -> None:
-        self._source = _as_container(X)
-        _ensure_numeric(self._source)
+        self._source = as_container(X)
+        self._stored = np.dtype(self._source.dtype)
+        _ensure_numeric(self._source, self._stored)
         _ensure_not_empty(self._source)
         self._one_image, self._channel_axis = _layout(self._source, image_shape, channel_axis)
-        self.shape = (len(self._source), *_channels_last(self._one_image, self._channel_axis))
-        kind, itemsize = self._source.dtype.kind, self._source.dtype.itemsize
+        self.shape = (self._source.shape[0], *_channels_last(self._one_image, self._channel_axis))
+        kind, itemsize = self._stored.kind, self._stored.itemsize
         single = (kind == "u" and itemsize <= 2) or (kind == "f" and itemsize <= 4) or kind == "b"
         self.dtype = np.dtype(np.float32 if single else np.float64)
 
@@ -108,23 +110,33 @@ class ImageBatch:
         Returns
         -------
         images : ndarray of shape (m, h, w, c)
-            The images, scaled to [0, 1] if they are stored as ``uint8`` or ``uint16``.
+            The images, scaled to [0, 1] if they are stored as ``uint8`` or ``uint16``. They may
+            share memory with `X`: not to be written to.
 
         Raises
         ------
         ValueError
-            If an image holds NaN or infinity; the message says which.
+            If an image holds NaN or infinity (the message says which), or the step is not 1.
         """
-        start, _, _ = rows.indices(len(self))
-        return self._convert(np.asarray(self._source[rows]), start, dtype)
+        start, stop, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"rows must be a slice with step 1, got {rows}.")
+        stop = max(start, stop)
+        return self._convert(np.asarray(self._source[start:stop]), range(start, stop), dtype)
 
     def take(self, indices: np.ndarray, dtype: np.dtype | type | None = None) -> np.ndarray:
-        """Return the images at `indices` (ints, in any order) as :meth:`read` does."""
+        """Return the images at `indices` (ints, in any order, or a mask) as :meth:`read` does."""
+        indices = self._as_positions(indices)
         if isinstance(self._source, (np.ndarray, ImageFiles)):
             raw = np.asarray(self._source[indices])
         else:
             raw = _take_by_slices(self._source, indices)
         return self._convert(raw, indices, dtype)
+
+    def _as_positions(self, indices: np.ndarray) -> np.ndarray:
+        # NumPy applies its own rules: negative numbers, masks, out of range.
+        indices = np.asarray(indices)
+        return np.arange(len(self))[indices.astype(np.intp) if indices.size == 0 else indices]
 
     def chunks(self, chunk_mib: float, bytes_per_image: int | None = None) -> Iterator[slice]:
         """Yield the slices that cover the batch in pieces of at most `chunk_mib` MiB each.
@@ -140,19 +152,19 @@ class ImageBatch:
 
     def ensure_finite(self, chunk_mib: float = 16) -> None:
         """Raise ValueError if any image holds NaN or infinity; integers are not read at all."""
-        if self._source.dtype.kind not in "fO":
+        if self._stored.kind not in "fO":
             return
         for rows in self.chunks(chunk_mib):
-            self.read(rows)
+            raw = np.asarray(self._source[rows])
+            _ensure_finite(_as_numbers(raw), range(rows.start, rows.stop))
 
     def _convert(
-        self, raw: np.ndarray, indices: int | np.ndarray, dtype: np.dtype | type | None
+        self, raw: np.ndarray, positions: range | np.ndarray, dtype: np.dtype | type | None
     ) -> np.ndarray:
         dtype = self.dtype if dtype is None else np.dtype(dtype)
-        if raw.dtype.kind == "O":
-            raw = _numbers_from_objects(raw)
+        raw = _as_numbers(raw)
         if raw.dtype.kind == "f":
-            _ensure_finite(raw, indices)
+            _ensure_finite(raw, positions)
         images = raw.reshape(len(raw), *self._one_image)
         if self._channel_axis is None:
             images = images[..., np.newaxis]
@@ -160,11 +172,14 @@ class ImageBatch:
             images = np.moveaxis(images, self._channel_axis, -1)
         if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2:
             return np.divide(images, np.iinfo(raw.dtype).max, dtype=dtype, order="C")
-        return np.ascontiguousarray(images, dtype=dtype)
+        with np.errstate(over="ignore"):
+            converted = np.ascontiguousarray(images, dtype=dtype)
+        if raw.dtype.kind == "f" and dtype.itemsize < raw.dtype.itemsize:
+            _ensure_finite(converted, positions)
+        return converted
 
 
-def _ensure_numeric(source: Any) -> None:
-    dtype = source.dtype
+def _ensure_numeric(source: Any, dtype: np.dtype) -> None:
     if dtype.kind == "c":
         raise ValueError(f"Complex data not supported: X has dtype {dtype}.")
     if dtype.kind in "US" or (dtype.kind == "O" and _holds(source, (str, os.PathLike))):
@@ -174,11 +189,8 @@ def _ensure_numeric(source: Any) -> None:
         )
     if dtype.kind not in "buifO":
         raise ValueError(f"X has dtype {dtype}, which is not numeric.")
-    if dtype.kind == "O" and _holds(source, np.ndarray):
-        raise ValueError(_mixed_shapes(source))
     if dtype.kind == "O":
-        # An object array is in memory as it is, so looking at all of it first costs no more.
-        _numbers_from_objects(np.asarray(source))
+        _as_numbers(source)
 
 
 def _holds(source: Any, kinds: type | tuple[type, ...]) -> bool:
@@ -203,20 +215,37 @@ def _ensure_not_empty(source: Any) -> None:
         )
 
 
-def _as_container(X: Any) -> Any:
+def as_container(X: Any) -> Any:
     """Return `X` itself if it can be sliced like an array, else a NumPy array of it."""
     if issparse(X):
         check_array(X)  # scikit-learn's own TypeError
-    if hasattr(X, "__getitem__") and isinstance(getattr(X, "dtype", None), np.dtype):
-        return X.view(np.ndarray) if isinstance(X, np.matrix) else X
-    try:
+    if isinstance(X, np.matrix):
         return np.asarray(X)
+    if _is_sliceable(X):
+        return X
+    try:
+        images = np.asarray(X)
+        # Objects are in memory as they are, so looking at all of them costs no more.
+        return np.stack(list(images)) if _holds(images, np.ndarray) else images
     except ValueError as error:
-        raise ValueError(_mixed_shapes(X)) from error
+        raise ValueError(_mixed_shapes(X, error)) from error
 
 
-def _mixed_shapes(images: Any) -> str:
-    shapes = sorted({np.shape(image) for image in images})
+def _is_sliceable(X: Any) -> bool:
+    try:
+        dtype = np.dtype(X.dtype)
+    except (AttributeError, TypeError):  # no array, or an extension type of pandas or torch
+        return False
+    return dtype.kind != "O" and hasattr(X, "__getitem__") and hasattr(X, "shape")
+
+
+def _mixed_shapes(images: Any, error: ValueError) -> str:
+    try:
+        shapes = sorted({np.shape(image) for image in images})
+    except ValueError:  # an image whose own rows differ in length
+        shapes = []
+    if len(shapes) < 2:
+        return f"X cannot be read as an array of images: {error}"
     return (
         f"X holds images of different shapes, {shapes[0]} and {shapes[-1]} among them: a batch "
         "needs one shape. Resize them first; skcnn.ImageFiles(paths, size=(height, width)) "
@@ -229,13 +258,15 @@ def _layout(
 ) -> tuple[tuple[int, ...], int | None]:
     """Return the stored shape of one image and the axis of its channels in a batch (or None)."""
     stored = tuple(int(size) for size in source.shape[1:])
+    if image_shape is not None:
+        image_shape = _checked_shape(image_shape)
     if len(stored) > 1:
-        if image_shape is not None and tuple(image_shape) != stored:
+        if image_shape is not None and image_shape != stored:
             raise ValueError(f"X holds images of shape {stored}, but image_shape is {image_shape}.")
         one_image = stored
     elif image_shape is not None:
-        one_image = tuple(int(size) for size in image_shape)
-        if len(one_image) not in (2, 3) or min(one_image) < 1 or prod(one_image) != stored[0]:
+        one_image = image_shape
+        if prod(one_image) != stored[0]:
             raise ValueError(
                 f"image_shape={image_shape} does not fit X, whose rows hold {stored[0]} values "
                 f"(shape {tuple(source.shape)}): it must be (height, width) or (height, width, "
@@ -254,6 +285,19 @@ def _layout(
     return one_image, channel_axis % 4
 
 
+def _checked_shape(image_shape: Any) -> tuple[int, ...]:
+    try:
+        shape = tuple(operator.index(size) for size in image_shape)
+    except TypeError:
+        shape = ()
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(
+            "image_shape must be (height, width) or (height, width, channels), positive ints; "
+            f"got {image_shape!r}."
+        )
+    return shape
+
+
 def _channels_last(one_image: tuple[int, ...], channel_axis: int | None) -> tuple[int, ...]:
     if channel_axis is None:
         return (*one_image, 1)
@@ -263,20 +307,24 @@ def _channels_last(one_image: tuple[int, ...], channel_axis: int | None) -> tupl
 
 def _take_by_slices(source: Any, indices: np.ndarray) -> np.ndarray:
     """Index a container that knows slices only: one read per run of neighbours, then reordered."""
+    if len(indices) == 0:
+        return np.asarray(source[0:0])
     wanted, positions = np.unique(indices, return_inverse=True)
     runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
     pieces = [np.asarray(source[int(run[0]) : int(run[-1]) + 1]) for run in runs]
     return np.concatenate(pieces)[positions]
 
 
-def _numbers_from_objects(raw: np.ndarray) -> np.ndarray:
+def _as_numbers(raw: np.ndarray) -> np.ndarray:
+    if raw.dtype.kind != "O":
+        return raw
     try:
         return raw.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(f"X has dtype object and cannot be read as numbers: {error}") from error
 
 
-def _ensure_finite(raw: np.ndarray, indices: int | np.ndarray) -> None:
+def _ensure_finite(raw: np.ndarray, positions: range | np.ndarray) -> None:
     # A sum is finite unless a value is not (or it overflows): one cheap pass for good data.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(raw.sum()):
@@ -284,9 +332,9 @@ def _ensure_finite(raw: np.ndarray, indices: int | np.ndarray) -> None:
     finite = np.isfinite(raw)
     if finite.all():
         return
-    position = tuple(int(i) for i in np.argwhere(~finite)[0])
-    image = position[0] + indices if isinstance(indices, int) else int(indices[position[0]])
-    seen = "NaN" if np.isnan(raw[position]) else "infinity"
+    first = tuple(int(i) for i in np.argwhere(~finite)[0])
+    seen = "NaN" if np.isnan(raw[first]) else f"infinity or a value too large for {raw.dtype}"
     raise ValueError(
-        f"Input X contains {seen}: the first one found is in image {image}. Images must be finite."
+        f"Input X contains {seen}: the first one found is in image {int(positions[first[0]])}. "
+        "Images must be finite."
     )

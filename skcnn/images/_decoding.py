@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 PILLOW_MODES = {"grey": "L", "rgb": "RGB"}
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _BOMB = (Image.DecompressionBombWarning, Image.DecompressionBombError)
 
 
@@ -48,6 +57,7 @@ def decode(path: str, mode: str, size: tuple[int, int] | None = None) -> np.ndar
     Returns
     -------
     image : ndarray of shape (h, w) or (h, w, 3), uint8
+        Not writeable: it may be Pillow's own memory.
 
     Raises
     ------
@@ -57,18 +67,22 @@ def decode(path: str, mode: str, size: tuple[int, int] | None = None) -> np.ndar
         If the file cannot be opened.
     """
     with _naming(path), _open(path) as image:
-        upright = ImageOps.exif_transpose(image)
+        image.load()  # a TIFF is upright, and says so, from here on
+        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        upright = image if turn is None else image.transpose(turn)
         plain = _flatten(upright, PILLOW_MODES[mode])
         if size is not None and plain.size != size[::-1]:
             plain = plain.resize(size[::-1], Image.Resampling.BILINEAR)
-        return np.array(plain)
+        return np.asarray(plain)
 
 
 def upright_size(path: str) -> tuple[int, int]:
     """Return (height, width) of an image file as :func:`decode` would, reading its header only."""
     with _naming(path), _open(path) as image:
         width, height = image.size
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+        if image.format == "TIFF":  # Pillow has swapped the sides already
+            return height, width
+        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
         return (width, height) if turned else (height, width)
 
 
@@ -109,10 +123,7 @@ class _naming:  # noqa: N801 - a context manager, used like a function
 def _flatten(image: Image.Image, pillow_mode: str) -> Image.Image:
     """Convert to grey or RGB without Pillow's silent losses (16 bit clipped, alpha dropped)."""
     if image.mode in _SIXTEEN_BIT:
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"32-bit integers in [{values.min()}, {values.max()}], want 16 bit")
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        image = _to_eight_bit(image)
     elif image.mode == "F":
         raise ValueError("32-bit float pixels have no known range; save it as 8 or 16 bit")
     if image.has_transparency_data:
@@ -120,4 +131,14 @@ def _flatten(image: Image.Image, pillow_mode: str) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     if image.mode == "P":
         image = image.convert("RGB")
-    return image.convert(pillow_mode)
+    return image if image.mode == pillow_mode else image.convert(pillow_mode)
+
+
+def _to_eight_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"32-bit integers in [{values.min()}, {values.max()}], want 16 bit")
+    grey = (values + 128) // 257
+    if "transparency" in image.info:  # a PNG may declare one grey value transparent
+        grey[values == image.info["transparency"]] = 255
+    return Image.fromarray(grey.astype(np.uint8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -108,16 +109,16 @@ class ImageFiles:
         return f"<ImageFiles: {len(self)} files, {sizes}, decoded when sliced>"
 
     def __getitem__(self, key: Any) -> np.ndarray | ImageFiles:
-        rows, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
+        rows, *rest = (key or (Ellipsis,)) if isinstance(key, tuple) else (key,)
         if rows is Ellipsis:
-            rows, rest = slice(None), ((Ellipsis, *rest) if rest else ())
+            rows, rest = slice(None), [Ellipsis, *rest]
         if isinstance(rows, slice):
             images = self._decode_all(self.paths[rows])
             return images[(slice(None), *rest)] if rest else images
-        if isinstance(rows, (int, np.integer)) and not isinstance(rows, (bool, np.bool_)):
-            image = self._decode(self.paths[rows])
-            return image[rest] if rest else image
-        if all(item is Ellipsis or item == slice(None) for item in rest):
+        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
+            image = self._decode(self.paths[rows]).copy()
+            return image[tuple(rest)] if rest else image
+        if all(_takes_all(item) for item in rest):
             return self.select(rows)
         return np.asarray(self.select(rows))[(slice(None), *rest)]
 
@@ -147,7 +148,7 @@ class ImageFiles:
                 "ImageFiles takes an int, a slice, or a 1-D array of ints or bools as index; got "
                 f"an array of dtype {rows.dtype} and shape {rows.shape}."
             )
-        chosen = object.__new__(ImageFiles)
+        chosen = object.__new__(type(self))
         chosen.__dict__.update(self.__dict__, paths=self.paths[rows])
         return chosen
 
@@ -167,18 +168,22 @@ class ImageFiles:
         return image
 
 
+def _takes_all(item: Any) -> bool:
+    return item is Ellipsis or (isinstance(item, slice) and item == slice(None))
+
+
 def _as_path_array(paths: Iterable[str | os.PathLike]) -> np.ndarray:
     if isinstance(paths, (str, bytes, os.PathLike)):
         raise ValueError(f"paths must be a sequence of files, got the single path {paths!r}.")
     try:
-        return np.array([os.fspath(path) for path in paths], dtype=object)
+        return np.array([os.fsdecode(path) for path in paths], dtype=object)
     except TypeError as error:
         raise ValueError(f"paths must hold str or path-like objects: {error}.") from error
 
 
 def _checked_size(size: Any) -> tuple[int, int]:
     try:
-        height, width = (int(side) for side in size)
+        height, width = (operator.index(side) for side in size)
     except (TypeError, ValueError):
         height = width = 0
     if height < 1 or width < 1:

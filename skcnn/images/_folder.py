@@ -12,7 +12,7 @@ from sklearn.utils import Bunch
 from skcnn.images._decoding import UnreadableImageError, decode, upright_size
 from skcnn.images._files import ImageFiles
 
-_CLUTTER = {"thumbs.db", "desktop.ini"}
+_CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 _LISTED = 10
 
 
@@ -89,9 +89,11 @@ def load_image_folder(
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
-    ImageFiles([], size=size or (1, 1), mode=mode)  # refuses a wrong size or mode before any work
+    ImageFiles(
+        [], size=(1, 1) if size is None else size, mode=mode
+    )  # refuses a wrong size or mode before any work
     filenames, labels = _list_files(Path(path))
-    good = _readable(filenames, size, mode, on_error, verify)
+    good = _readable(filenames, labels, size, mode, on_error, verify)
     names, target = np.unique(labels[good], return_inverse=True)
     return Bunch(
         images=ImageFiles(filenames[good], size=size, mode=mode),
@@ -130,7 +132,12 @@ def _visible(path: Path) -> bool:
 
 
 def _readable(
-    filenames: np.ndarray, size: tuple[int, int] | None, mode: str, on_error: str, verify: bool
+    filenames: np.ndarray,
+    labels: np.ndarray,
+    size: tuple[int, int] | None,
+    mode: str,
+    on_error: str,
+    verify: bool,
 ) -> np.ndarray:
     """Return the mask of the files that can be used; raise or warn about the others."""
     good = np.ones(len(filenames), dtype=bool)
@@ -150,7 +157,7 @@ def _readable(
     if not good.any():
         raise ValueError(f"none of {len(filenames)} files is a readable image; {problems[0]}")
     if problems:
-        _warn_dropped(problems, len(filenames))
+        _warn_dropped(problems, len(filenames), sorted(set(labels) - set(labels[good])))
     return good
 
 
@@ -162,11 +169,12 @@ def _ensure_size(filename: str, found: tuple[int, int], expected: tuple[int, int
         )
 
 
-def _warn_dropped(problems: list[str], n_files: int) -> None:
+def _warn_dropped(problems: list[str], n_files: int, lost: list[str]) -> None:
     listed = "\n".join(f"  {problem}" for problem in problems[:_LISTED])
     more = f"\n  ... and {len(problems) - _LISTED} more" if len(problems) > _LISTED else ""
+    classes = f"\nNo file is left of the classes {', '.join(lost)}." if lost else ""
     warnings.warn(
-        f"{len(problems)} of {n_files} files were dropped:\n{listed}{more}",
+        f"{len(problems)} of {n_files} files were dropped:\n{listed}{more}{classes}",
         UserWarning,
         stacklevel=4,
     )

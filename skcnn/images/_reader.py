@@ -112,11 +112,11 @@ class ImageReader(TransformerMixin, BaseEstimator):
 
 
 def _one_column(X: Any) -> np.ndarray:
-    paths = np.asarray(X, dtype=object)
-    if paths.ndim == 2 and paths.shape[1] == 1:
-        paths = paths[:, 0]
-    if paths.ndim != 1 or len(paths) == 0:
+    if isinstance(X, ImageFiles):
+        return X.paths
+    shape = np.shape(X)
+    if not (len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)) or shape[0] == 0:
         raise ValueError(
-            f"X must hold the paths of image files, shape (n,) or (n, 1); got shape {paths.shape}."
+            f"X must hold the paths of image files, shape (n,) or (n, 1); got shape {shape}."
         )
-    return paths
+    return np.asarray(X, dtype=object).reshape(-1)

@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from skcnn.images._batch import ImageBatch
+from skcnn.images._batch import ImageBatch, as_container
 
 
 def check_images(estimator: BaseEstimator, X: Any, *, reset: bool) -> ImageBatch:
@@ -50,14 +50,14 @@ def check_images(estimator: BaseEstimator, X: Any, *, reset: bool) -> ImageBatch
     >>> extractor.image_shape_
     (8, 8)
     """
-    image_shape = getattr(estimator, "image_shape", None)
-    if not reset and image_shape is None:
-        image_shape = _shape_for_flat_rows(estimator, X)
     # Feature names only: scikit-learn's other checks would convert the whole of X.
     validate_data(estimator, X, reset=reset, skip_check_array=True, ensure_2d=False)
-    batch = ImageBatch(
-        X, image_shape=image_shape, channel_axis=getattr(estimator, "channel_axis", -1)
-    )
+    X = as_container(X)
+    image_shape = getattr(estimator, "image_shape", None)
+    channel_axis = getattr(estimator, "channel_axis", -1)
+    if not reset and image_shape is None:
+        image_shape = _shape_for_flat_rows(estimator.image_shape_, X.shape, channel_axis)
+    batch = ImageBatch(X, image_shape=image_shape, channel_axis=channel_axis)
     if reset:
         estimator.image_shape_ = batch.image_shape
         estimator.n_features_in_ = prod(batch.image_shape)
@@ -71,8 +71,14 @@ def check_images(estimator: BaseEstimator, X: Any, *, reset: bool) -> ImageBatch
     return batch
 
 
-def _shape_for_flat_rows(estimator: BaseEstimator, X: Any) -> tuple[int, ...] | None:
-    """Flat rows of the right length are read as grey images of the shape seen in `fit`."""
-    shape = getattr(X, "shape", ())
-    fitted = estimator.image_shape_
-    return fitted if len(fitted) == 2 and tuple(shape[1:]) == (prod(fitted),) else None
+def _shape_for_flat_rows(
+    fitted: tuple[int, ...], shape: tuple[int, ...], channel_axis: int | None
+) -> tuple[int, ...] | None:
+    """Flat rows of the right length are read as images of the shape seen in `fit`."""
+    if tuple(shape[1:]) != (prod(fitted),):
+        return None
+    if len(fitted) == 2 or channel_axis is None:
+        return fitted
+    *stored, channels = fitted
+    stored.insert(channel_axis % 4 - 1, channels)
+    return tuple(stored)
