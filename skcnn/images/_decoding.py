@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 
 import numpy as np
 from PIL import Image
@@ -82,8 +83,27 @@ def upright_size(path: str) -> tuple[int, int]:
         width, height = image.size
         if image.format == "TIFF":  # Pillow has swapped the sides already
             return height, width
-        turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        if image.format == "PNG" and not _has_late_metadata(path):
+            # PngImageFile.getexif decodes the pixels to get to what might follow them.
+            exif = Image.Image.getexif(image)
+        else:
+            exif = image.getexif()
+        turned = exif.get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
         return (width, height) if turned else (height, width)
+
+
+def _has_late_metadata(path: str) -> bool:
+    """Whether a PNG file has chunks behind its pixels that may hold an orientation."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(8)  # the signature
+        in_pixels = False
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            in_pixels |= kind == b"IDAT"
+            if in_pixels and kind in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            file.seek(length + 4, os.SEEK_CUR)  # the chunk and its checksum
+    return False
 
 
 def _open(path: str) -> Image.Image:

@@ -43,12 +43,12 @@ def test_images_without_pixels_are_an_error(shape):
     ],
 )
 def test_text_is_an_error_that_leads_to_the_reader(X):
-    with pytest.raises(ValueError, match="text or paths.*ImageReader"):
+    with pytest.raises(ValueError, match=r"text or paths.*ImageReader"):
         ImageBatch(X)
 
 
 def test_path_objects_are_an_error_that_leads_to_the_reader(tmp_path):
-    with pytest.raises(ValueError, match="text or paths.*ImageReader"):
+    with pytest.raises(ValueError, match=r"text or paths.*ImageReader"):
         ImageBatch([tmp_path / "a.png", tmp_path / "b.png"])
 
 
@@ -67,13 +67,13 @@ def test_complex_numbers_are_an_error():
 def test_objects_that_are_no_numbers_are_an_error(thing):
     X = np.ones((2, 3, 3), object)
     X[1, 2, 2] = thing
-    with pytest.raises((TypeError, ValueError), match="dtype object|NaN"):
+    with pytest.raises((TypeError, ValueError), match=r"dtype object|NaN"):
         ImageBatch(X).ensure_finite()
 
 
 def test_sparse_matrices_are_an_error():
     for X in (sparse.csr_matrix(np.eye(4)), sparse.coo_array(np.eye(4))):
-        with pytest.raises(TypeError, match="[Ss]parse"):
+        with pytest.raises(TypeError, match=r"[Ss]parse"):
             ImageBatch(X)
 
 

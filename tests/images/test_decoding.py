@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageFile, ImageOps, features
 from skimage.color import rgba2rgb
 
 from skcnn.images import ImageFiles
@@ -96,6 +96,40 @@ def test_exif_orientation_of_a_photo(orientation, tmp_path):
     np.testing.assert_array_equal(read(path), np.asarray(expected))
     resized = expected.resize((4, 5), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(read(path, size=(5, 4)), np.asarray(resized))
+
+
+def chunks_of_png(content):
+    start = 8
+    while start < len(content):
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        yield content[start + 4 : start + 8], content[start:end]
+        start = end
+
+
+@pytest.mark.parametrize("orientation", STORED_AS)
+def test_exif_behind_the_pixels_of_a_png_counts_too(orientation, tmp_path):
+    path = tmp_path / "late.png"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(STORED_AS[orientation](COLOUR))).save(path, exif=exif)
+    content = path.read_bytes()
+    chunks = list(chunks_of_png(content))
+    late = sorted(chunks, key=lambda chunk: (chunk[0] == b"eXIf") + 2 * (chunk[0] == b"IEND"))
+    assert [kind for kind, _ in late] == [b"IHDR", b"IDAT", b"eXIf", b"IEND"]
+    path.write_bytes(content[:8] + b"".join(chunk for _, chunk in late))
+    np.testing.assert_array_equal(read(path), COLOUR)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "gif", "webp"])
+def test_headers_are_read_without_the_pixels(suffix, tmp_path, monkeypatch):
+    path = tmp_path / f"image.{suffix}"
+    Image.fromarray(COLOUR).save(path)
+
+    def load(*args):
+        raise AssertionError("pixels were decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert ImageFiles([path]).shape == (1, 7, 9, 3)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 90])

@@ -115,7 +115,7 @@ def test_values_whose_sum_overflows_are_finite():
 def test_opposite_infinities_are_found():
     X = np.zeros((2, 2, 2))
     X[1, 0] = np.inf, -np.inf
-    with pytest.raises(ValueError, match="infinity.*image 1"):
+    with pytest.raises(ValueError, match=r"infinity.*image 1"):
         ImageBatch(X).read(slice(None))
 
 
@@ -126,5 +126,5 @@ def test_value_too_large_for_the_asked_type_is_an_error():
     assert batch.read(slice(None)).max() == 1e300
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(ValueError, match="too large for float32.*image 2"):
+        with pytest.raises(ValueError, match=r"too large for float32.*image 2"):
             batch.read(slice(1, 3), np.float32)
