@@ -1,0 +1,6 @@
+"""Networks learned end to end: a multi-layer perceptron and a convolutional network."""
+
+from skcnn.neural._cnn import CNNClassifier
+from skcnn.neural._mlp import MLPClassifier
+
+__all__ = ["CNNClassifier", "MLPClassifier"]

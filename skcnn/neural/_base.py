@@ -1,0 +1,334 @@
+"""What every network classifier has in common: labels, statistics, training, plain state."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from numbers import Integral, Real
+from typing import Any, Self
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from skcnn._labels import encode_labels
+from skcnn.images import ImageBatch, check_images
+from skcnn.neural._batches import Standardizer, TrainingBatches, prediction_batches
+from skcnn.neural._modules import (
+    ACTIVATIONS,
+    SeededDropout,
+    count_parameters,
+    initialise,
+    load_arrays,
+    to_arrays,
+)
+from skcnn.neural._summary import NetworkSummary, summarize
+from skcnn.neural._training import LeanNet, train_network
+
+_PREDICT_BATCH = 128
+
+# Networks rebuilt for prediction, with the weights that they hold. They live outside the estimators
+# so that these stay plain data: a pickle, a clone and a comparison never see a torch object.
+_rebuilt: WeakKeyDictionary[BaseEstimator, tuple[dict, nn.Module]] = WeakKeyDictionary()
+
+
+class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
+    """A classifier that trains a torch module; the subclass says which module.
+
+    A subclass has the parameters that are named in :attr:`_parameter_constraints`, adds its own and
+    builds its module in :meth:`_layers`.
+    """
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "batch_norm": ["boolean"],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "solver": [StrOptions({"adam", "sgd"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "random_state": ["random_state"],
+        "device": [str],
+        "verbose": ["verbose"],
+        "image_shape": ["array-like", None],
+        "channel_axis": [Integral, None],
+    }
+
+    @abstractmethod
+    def _layers(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
+        """Return the untrained network for images (height, width, channels)."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train the network from scratch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The training images.
+
+        y : array-like of shape (n,)
+            Their classes.
+
+        Returns
+        -------
+        self : estimator
+            The fitted classifier.
+
+        Raises
+        ------
+        ValueError
+            If `X` is no image batch, `y` does not hold one label of two or more classes an image,
+            the network does not fit the images, the device is not there, or training diverges.
+        """
+        images = check_images(self, X, reset=True)
+        classes, codes = encode_labels(self, y, len(images))
+        device = _training_device(self.device)
+        images.ensure_finite()
+        with torch.device("meta"):
+            network = self._layers(images.shape[1:], len(classes))
+
+        rng = check_random_state(self.random_state)
+        train, valid = self._split(codes, rng)
+        standardizer = Standardizer.learn(images, train)
+        self._draw_weights(network, device, rng)
+        options = {"batch_size": self._batch_size(len(train)), "standardizer": standardizer}
+        options["device"] = device
+        batches = TrainingBatches(
+            images, codes, train, rng=rng if self.shuffle else None, **options
+        )
+        validation = None
+        if len(valid):
+            validation = TrainingBatches(images, codes, valid, **options)
+        net = self._train(network, batches, validation, options["batch_size"], device)
+        self._remember(net, classes, standardizer)
+        return self
+
+    def _train(
+        self,
+        network: nn.Module,
+        batches: TrainingBatches,
+        validation: TrainingBatches | None,
+        batch_size: int,
+        device: torch.device,
+    ) -> LeanNet:
+        # scikit-learn's penalty is alpha / 2 * |w|^2 for a batch, not for an image.
+        optimizer_options: dict[str, Any] = {"weight_decay": self.alpha / batch_size}
+        if self.solver == "sgd":
+            optimizer_options |= {"momentum": self.momentum, "nesterov": self.momentum > 0}
+        if device.type in ("cpu", "cuda"):
+            optimizer_options["fused"] = True
+        return train_network(
+            network,
+            batches,
+            validation,
+            optimizer={"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.solver],
+            lr=self.learning_rate_init,
+            optimizer_options=optimizer_options,
+            max_iter=self.max_iter,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            verbose=bool(self.verbose),
+            device=device,
+        )
+
+    def _split(
+        self, codes: np.ndarray, rng: np.random.RandomState
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sorted indices of training and validation images."""
+        everything = np.arange(len(codes))
+        if not self.early_stopping:
+            return everything, everything[:0]
+        train, valid = train_test_split(
+            everything, test_size=self.validation_fraction, stratify=codes, random_state=rng
+        )
+        return np.sort(train), np.sort(valid)
+
+    def _batch_size(self, n_images: int) -> int:
+        """Return the batch size; "auto" makes about 50 steps an epoch of 16 to 128 images each."""
+        if isinstance(self.batch_size, str):
+            return int(np.clip(n_images // 50, 16, 128))
+        if self.batch_norm and self.batch_size == 1:
+            raise ValueError(
+                "batch_size=1 leaves batch normalisation without statistics: take batch_size >= 2 "
+                "or batch_norm=False."
+            )
+        return min(int(self.batch_size), n_images)
+
+    def _draw_weights(
+        self, network: nn.Module, device: torch.device, rng: np.random.RandomState
+    ) -> None:
+        generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
+        network.to_empty(device="cpu")
+        initialise(network, self.activation, generator)
+        network.to(device, memory_format=torch.channels_last)
+        masks = torch.Generator(device).manual_seed(int(rng.randint(2**31)))
+        for layer in network.modules():
+            if isinstance(layer, SeededDropout):
+                layer.generator = masks
+
+    def _remember(self, net: LeanNet, classes: np.ndarray, standardizer: Standardizer) -> None:
+        """Keep what was learnt as NumPy arrays, numbers and lists."""
+        history = net.history
+        self.classes_ = classes
+        self.input_mean_, self.input_scale_ = standardizer.mean, standardizer.scale
+        self.weights_ = to_arrays(net.module_)
+        self.n_parameters_ = count_parameters(net.module_)
+        self.loss_curve_ = [row["train_loss"] for row in history if "train_loss" in row]
+        self.n_iter_ = len(self.loss_curve_)
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
+        self.best_loss_ = min(self.loss_curve_, default=float("nan"))
+        self.validation_scores_ = None
+        if self.early_stopping:
+            self.validation_scores_ = [row["valid_acc"] for row in history if "valid_acc" in row]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the most probable class of every image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images, of the shape seen in `fit`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,)
+            Labels of `classes_`.
+        """
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return the probability of every class for every image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images, of the shape seen in `fit`.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes), float64
+            Rows sum to 1; columns are in the order of `classes_`.
+        """
+        return softmax(self._logits(X).astype(np.float64), axis=1)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return the network's output before the softmax.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images, of the shape seen in `fit`.
+
+        Returns
+        -------
+        logits : ndarray of shape (n, n_classes), or (n,) for two classes, float32
+            With two classes: the second logit minus the first, positive for `classes_[1]`.
+        """
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def summary(self) -> NetworkSummary:
+        """Return the layers of the fitted network with output shapes and numbers of weights.
+
+        Returns
+        -------
+        summary : NetworkSummary
+            A tuple of rows (layer, output_shape, n_weights) that prints as a table and has
+            ``to_frame``.
+        """
+        check_is_fitted(self)
+        return summarize(self._network(torch.device("cpu")), self._stored_shape())
+
+    def _logits(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        images: ImageBatch = check_images(self, X, reset=False)
+        device = _prediction_device(self.device)
+        network = self._network(device)
+        standardizer = Standardizer(self.input_mean_, self.input_scale_)
+        logits = np.empty((len(images), len(self.classes_)), dtype=np.float32)
+        with torch.inference_mode():
+            for rows, inputs in prediction_batches(images, _PREDICT_BATCH, standardizer, device):
+                logits[rows] = network(inputs).cpu().numpy()
+        return logits
+
+    def _network(self, device: torch.device) -> nn.Sequential:
+        """Return the fitted network, rebuilt from `weights_` if this process does not have it."""
+        weights, network = _rebuilt.get(self, (None, None))
+        if weights is not self.weights_:
+            with torch.device("meta"):
+                network = self._layers(self._stored_shape(), len(self.classes_))
+            network.to_empty(device="cpu")
+            load_arrays(network, self.weights_)
+            network.to(memory_format=torch.channels_last).eval()
+            _rebuilt[self] = (self.weights_, network)
+        return network.to(device)
+
+    def _stored_shape(self) -> tuple[int, int, int]:
+        height, width, *channels = self.image_shape_
+        return height, width, channels[0] if channels else 1
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _training_device(name: str) -> torch.device:
+    if name == "auto":
+        return _best_device()
+    device = _parse_device(name)
+    if not _is_available(device):
+        raise ValueError(
+            f"device={name!r} is not available here: torch {torch.__version__} finds no such "
+            "device. Take device='cpu', or 'auto' for the best one there is."
+        )
+    return device
+
+
+def _prediction_device(name: str) -> torch.device:
+    """Return the device asked for, or the CPU where a model fitted elsewhere does not find it."""
+    if name == "auto":
+        return _best_device()
+    device = _parse_device(name)
+    return device if _is_available(device) else torch.device("cpu")
+
+
+def _parse_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:1' and so on, or 'mps', got {name!r}."
+        )
+    return device
+
+
+def _is_available(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or torch.backends.mps.is_available()
+
+
+def _best_device() -> torch.device:
+    for name in ("cuda", "mps"):
+        if _is_available(torch.device(name)):
+            return torch.device(name)
+    return torch.device("cpu")
