@@ -33,9 +33,12 @@ from skcnn.neural._training import LeanNet, train_network
 
 _PREDICT_BATCH = 128
 
-# Networks rebuilt for prediction, with the weights that they hold. They live outside the estimators
-# so that these stay plain data: a pickle, a clone and a comparison never see a torch object.
-_rebuilt: WeakKeyDictionary[BaseEstimator, tuple[dict, nn.Module]] = WeakKeyDictionary()
+_TORCH_TYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
+
+# Networks rebuilt for prediction, with the weights that they hold, by device and type. They live
+# outside the estimators so that these stay plain data: a pickle, a clone and a comparison never see
+# a torch object.
+_rebuilt: WeakKeyDictionary[BaseEstimator, tuple[dict, dict]] = WeakKeyDictionary()
 
 
 class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
@@ -222,10 +225,11 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
 
         Returns
         -------
-        probabilities : ndarray of shape (n, n_classes), float64
-            Rows sum to 1; columns are in the order of `classes_`.
+        probabilities : ndarray of shape (n, n_classes)
+            Rows sum to 1; columns are in the order of `classes_`. float64 for float64 images on
+            the CPU, else float32.
         """
-        return softmax(self._logits(X).astype(np.float64), axis=1)
+        return softmax(self._logits(X), axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the network's output before the softmax.
@@ -237,8 +241,9 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
 
         Returns
         -------
-        logits : ndarray of shape (n, n_classes), or (n,) for two classes, float32
-            With two classes: the second logit minus the first, positive for `classes_[1]`.
+        logits : ndarray of shape (n, n_classes), or (n,) for two classes
+            With two classes: the second logit minus the first, positive for `classes_[1]`. float64
+            for float64 images on the CPU, else float32.
         """
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
@@ -253,31 +258,38 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
             ``to_frame``.
         """
         check_is_fitted(self)
-        return summarize(self._network(torch.device("cpu")), self._stored_shape())
+        network = self._network(torch.device("cpu"), np.dtype(np.float32))
+        return summarize(network, self._stored_shape())
 
     def _logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         images: ImageBatch = check_images(self, X, reset=False)
         device = _prediction_device(self.device)
-        network = self._network(device)
+        # float64 is slow on most accelerators, and missing on some.
+        dtype = images.dtype if device.type == "cpu" else np.dtype(np.float32)
+        network = self._network(device, dtype)
         standardizer = Standardizer(self.input_mean_, self.input_scale_)
-        logits = np.empty((len(images), len(self.classes_)), dtype=np.float32)
+        logits = np.empty((len(images), len(self.classes_)), dtype=dtype)
+        batches = prediction_batches(images, _PREDICT_BATCH, standardizer, device, dtype)
         with torch.inference_mode():
-            for rows, inputs in prediction_batches(images, _PREDICT_BATCH, standardizer, device):
+            for rows, inputs in batches:
                 logits[rows] = network(inputs).cpu().numpy()
         return logits
 
-    def _network(self, device: torch.device) -> nn.Sequential:
+    def _network(self, device: torch.device, dtype: np.dtype) -> nn.Sequential:
         """Return the fitted network, rebuilt from `weights_` if this process does not have it."""
-        weights, network = _rebuilt.get(self, (None, None))
+        weights, networks = _rebuilt.get(self, (None, {}))
         if weights is not self.weights_:
+            networks = {}
+            _rebuilt[self] = (self.weights_, networks)
+        if (device, dtype) not in networks:
             with torch.device("meta"):
                 network = self._layers(self._stored_shape(), len(self.classes_))
             network.to_empty(device="cpu")
             load_arrays(network, self.weights_)
-            network.to(memory_format=torch.channels_last).eval()
-            _rebuilt[self] = (self.weights_, network)
-        return network.to(device)
+            network.to(device, _TORCH_TYPES[dtype], memory_format=torch.channels_last).eval()
+            networks[device, dtype] = network
+        return networks[device, dtype]
 
     def _stored_shape(self) -> tuple[int, int, int]:
         height, width, *channels = self.image_shape_

@@ -49,9 +49,9 @@ class Standardizer:
         return cls(mean, np.where(scale > 1e-12 * (1 + np.abs(mean)), scale, 1.0))
 
     def __call__(self, images: np.ndarray) -> torch.Tensor:
-        """Standardise float32 images (m, h, w, c) in place and return them as a tensor."""
-        images -= self.mean.astype(np.float32)
-        images /= self.scale.astype(np.float32)
+        """Return images (m, h, w, c) standardised, as a tensor of their floating type."""
+        images = images - self.mean.astype(images.dtype)  # a copy: they may be the user's own X
+        images /= self.scale.astype(images.dtype)
         return torch.from_numpy(images)
 
 
@@ -107,9 +107,13 @@ class TrainingBatches:
 
 
 def prediction_batches(
-    images: ImageBatch, batch_size: int, standardizer: Standardizer, device: torch.device
+    images: ImageBatch,
+    batch_size: int,
+    standardizer: Standardizer,
+    device: torch.device,
+    dtype: np.dtype,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield slices of the batch and their images as tensors."""
+    """Yield slices of the batch and their images as tensors of type `dtype`."""
     for start in range(0, len(images), batch_size):
         rows = slice(start, min(start + batch_size, len(images)))
-        yield rows, as_input(standardizer(images.read(rows, np.float32)).to(device))
+        yield rows, as_input(standardizer(images.read(rows, dtype)).to(device))
