@@ -72,7 +72,7 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
-html_sidebars = {"tour": [], "changelog": [], "index": []}
+html_sidebars = {page: [] for page in ("index", "install", "tour", "cli", "changelog")}
 
 
 def skip_what_scikit_learn_documents(app, what, name, obj, skip, options):

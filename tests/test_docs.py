@@ -1,11 +1,10 @@
 """The Python code that README and the documentation show runs, and prints what they say it prints.
 
 A page's ```python blocks run one after the other in one namespace, as a reader would run them. A
-```text block right after one of them is its output, compared as doctest compares: ``...`` stands
-for anything.
+```text block right after one of them is its output, compared word by word; numbers with a decimal
+point may differ by 0.03, because libraries and processors round differently.
 """
 
-import doctest
 import importlib
 import re
 import subprocess
@@ -19,6 +18,7 @@ PYTHON_BLOCK = re.compile(
     r"^```python\n(?P<code>.*?)^```$(?:\s*^```text\n(?P<output>.*?)^```$)?",
     re.MULTILINE | re.DOTALL,
 )
+DECIMAL = re.compile(r"[-+]?\d+\.\d+")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
@@ -50,9 +50,25 @@ def test_code_of_a_page_runs_and_prints_what_the_page_says(page, tmp_path, monke
 
 
 def check_output(expected, printed, where):
-    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    if not doctest.OutputChecker().check_output(expected, printed, options):
+    if not same_output(expected.split(), printed.split()):
         pytest.fail(f"{where} prints\n{printed}\nbut the page says\n{expected}", pytrace=False)
+
+
+def same_output(expected, printed):
+    return len(expected) == len(printed) and all(
+        float(a) == pytest.approx(float(b), abs=0.03)
+        if DECIMAL.fullmatch(a) and DECIMAL.fullmatch(b)
+        else a == b
+        for a, b in zip(expected, printed, strict=True)
+    )
+
+
+def test_output_may_differ_by_rounding_only():
+    assert same_output(["mean", "0.97", "10"], ["mean", "0.98", "10"])
+    assert not same_output(["0.97"], ["0.90"])
+    assert not same_output(["10"], ["11"])
+    assert not same_output(["0.97"], [])
+    assert not same_output(["0.97"], ["nothing"])
 
 
 def test_readme_has_a_script_to_run():
@@ -77,14 +93,7 @@ def test_links_and_pictures_between_the_files_of_the_checkout_exist(page):
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", content)
     targets += re.findall(r'(?:src|href)="(?!https?:|#)([^"#]+)"', content)
     folder = (ROOT / page).parent
-    missing = [target for target in targets if not target_exists(folder, target)]
-    assert not missing
-
-
-def target_exists(folder, target):
-    # docs/gallery is written by the documentation's build from docs/examples.
-    target = target.replace("gallery/", "examples/").replace(".html", ".*")
-    return (folder / target).exists() or any(folder.glob(target + ".*"))
+    assert [target for target in targets if not (folder / target).exists()] == []
 
 
 def public_names():
