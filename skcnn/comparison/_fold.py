@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from skcnn._interrupts import propagating_interrupts
 from skcnn.comparison._cost import count_parameters, pickled_size
 
 
@@ -136,7 +137,7 @@ def run_fold(
     """
     train, test = split
     known = {"pipeline": name, "fold": fold, "n_train": len(train), "n_test": len(test)}
-    with warnings.catch_warnings(record=True) as caught:
+    with propagating_interrupts(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
             known |= _measure(estimator, take(X, train), y[train], take(X, test), y[test], scorer)

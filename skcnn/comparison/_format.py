@@ -65,3 +65,11 @@ def format_bytes(n_bytes: float | None) -> str:
 
 def _three_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 99.5 else f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
+
+
+def printable(text: str) -> str:
+    """A text with control characters escaped: a name must not steer the terminal."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode()
+        for char in text
+    )

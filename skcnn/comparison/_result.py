@@ -8,10 +8,12 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Group
+from rich.text import Text
 
 from skcnn.comparison._files import write_text
 from skcnn.comparison._fold import FoldResult
-from skcnn.comparison._format import format_score
+from skcnn.comparison._format import format_score, printable
 from skcnn.comparison._summary import (
     PipelineSummary,
     compare_scores,
@@ -287,6 +289,13 @@ class Comparison:
             "interrupted" if self.interrupted else "",
         ]
         return f"<Comparison: {'; '.join(part for part in parts if part)}>"
+
+    def __rich__(self) -> Group:
+        """What `rich.print` shows: the ranking and the conclusion."""
+        from skcnn.comparison._table import ranking_table
+
+        table = ranking_table(self.summaries(), self.setting["scoring"])
+        return Group(table, Text(printable(self.conclusion)))
 
     def _repr_html_(self) -> str:
         from skcnn.comparison._page import render_notebook_table

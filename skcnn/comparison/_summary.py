@@ -148,21 +148,18 @@ def _describe_similar(summaries: Sequence[PipelineSummary]) -> str:
     if best.n_folds == 1 or not rest:
         return ""
     if not similar:
-        return f"It is ahead of {_all(len(rest))} at p < {SIGNIFICANCE}."
+        others = {1: "the other one", 2: "both others"}.get(len(rest), f"all {len(rest)} others")
+        return f"It is ahead of {others} (p < {SIGNIFICANCE})."
     names = join_names([other.name for other in similar])
     text = f"The folds do not tell {names} apart from it (p ≥ {SIGNIFICANCE})."
     cheapest = min([best, *similar], key=lambda summary: summary.mean_of("fit_time"))
     if cheapest is not best:
-        who = "It" if len(similar) == 1 else f"Of these, {cheapest.name}"
+        who = cheapest.name if len(similar) == 1 else f"Of these, {cheapest.name}"
         text += (
             f" {who} is quicker to fit: {format_duration(cheapest.mean_of('fit_time'))} against "
             f"{format_duration(best.mean_of('fit_time'))}."
         )
     return text
-
-
-def _all(n_others: int) -> str:
-    return "the other one" if n_others == 1 else f"all {n_others} others"
 
 
 def _describe_incomplete(summaries: Sequence[PipelineSummary]) -> str:
