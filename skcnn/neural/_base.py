@@ -177,7 +177,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
     ) -> None:
         generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
         network.to_empty(device="cpu")
-        initialise(network, self.activation, generator)
+        initialise(network, generator)
         network.to(device, memory_format=torch.channels_last)
         masks = torch.Generator(device).manual_seed(int(rng.randint(2**31)))
         for layer in network.modules():

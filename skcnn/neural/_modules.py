@@ -185,20 +185,17 @@ def _convolution(
     return layers
 
 
-def initialise(network: nn.Module, activation: str, generator: torch.Generator) -> None:
-    """Draw weights from `generator`: He's for relu, Glorot's for the others; zero the biases.
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights from `generator`, uniformly and of Glorot's variance; zero the biases.
 
     References
     ----------
-    K. He et al., "Delving Deep into Rectifiers", ICCV 2015; X. Glorot and Y. Bengio,
-    "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
+    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010.
     """
-    for name, layer in network.named_modules():
+    for layer in network.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):
-            if activation == "relu" and name != "output":
-                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
-            else:
-                nn.init.xavier_uniform_(layer.weight, generator=generator)
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, (nn.BatchNorm1d, nn.BatchNorm2d)):
