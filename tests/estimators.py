@@ -1,0 +1,94 @@
+"""All public estimators, found by themselves, and small labelled images that suit each of them."""
+
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.utils import get_tags
+
+import skcnn
+
+N_IMAGES = 30
+# Enough training for a separable problem of 30 images, so that tests stay quick.
+QUICK = {"max_iter": 12, "batch_size": 8, "learning_rate_init": 0.01, "random_state": 0}
+
+
+def public_rooms():
+    """Yield the sub-packages of skcnn that anybody may import."""
+    for module in pkgutil.iter_modules(skcnn.__path__, "skcnn."):
+        if module.ispkg and not module.name.rpartition(".")[2].startswith("_"):
+            yield importlib.import_module(module.name)
+
+
+def all_modules():
+    """Yield every module of skcnn but the one that is run by ``python -m``."""
+    for module in pkgutil.walk_packages(skcnn.__path__, "skcnn."):
+        if not module.name.endswith("__main__"):
+            yield importlib.import_module(module.name)
+
+
+def is_estimator(thing):
+    return inspect.isclass(thing) and issubclass(thing, BaseEstimator)
+
+
+def find_estimators():
+    """Return the classes of all estimators that skcnn's rooms make public, by name."""
+    found = {
+        thing
+        for room in public_rooms()
+        for thing in (getattr(room, name) for name in getattr(room, "__all__", ()))
+        if is_estimator(thing) and not inspect.isabstract(thing)
+    }
+    return sorted(found, key=lambda estimator: estimator.__name__)
+
+
+def make(estimator, **parameters):
+    """Return an instance that fits within a moment."""
+    known = inspect.signature(estimator).parameters
+    quick = {name: value for name, value in QUICK.items() if name in known}
+    return estimator(**{**quick, **parameters})
+
+
+def reads_paths(estimator):
+    """Tell whether X is paths of files: such an estimator has no use for numbers."""
+    tags = get_tags(make(estimator)).input_tags
+    return tags.string and not tags.two_d_array
+
+
+ESTIMATORS = find_estimators()
+OF_IMAGES = [estimator for estimator in ESTIMATORS if not reads_paths(estimator)]
+CLASSIFIERS = [estimator for estimator in OF_IMAGES if is_classifier(make(estimator))]
+TRANSFORMERS = [estimator for estimator in OF_IMAGES if hasattr(estimator, "transform")]
+
+
+def labelled_images(*, channels=None, dtype=np.float64, size=(8, 8)):
+    """Return noisy images with a bright upper or left half, and which of the two it is."""
+    rng = np.random.default_rng(0)
+    y = np.arange(N_IMAGES) % 2
+    height, width = size
+    X = rng.uniform(0, 0.3, (N_IMAGES, height, width))
+    X[y == 0, : height // 2] += 0.6
+    X[y == 1, :, : width // 2] += 0.6
+    if channels is not None:
+        X = X[..., np.newaxis] * np.linspace(1, 0.6, channels)
+    if np.dtype(dtype).kind == "u":
+        X = np.round(X * np.iinfo(dtype).max)
+    return X.astype(dtype), y
+
+
+def outputs(estimator, X):
+    """Return all that a fitted estimator says about X, by method."""
+    methods = ("transform", "predict", "predict_proba", "predict_log_proba", "decision_function")
+    return {name: getattr(estimator, name)(X) for name in methods if hasattr(estimator, name)}
+
+
+def assert_same_outputs(actual, expected, **tolerance):
+    assert actual.keys() == expected.keys()
+    assert actual
+    for name, value in expected.items():
+        if tolerance and np.asarray(value).dtype.kind == "f":
+            np.testing.assert_allclose(actual[name], value, err_msg=name, **tolerance)
+        else:
+            np.testing.assert_array_equal(actual[name], value, err_msg=name)
