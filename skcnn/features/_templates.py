@@ -13,6 +13,8 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.cluster import KMeans
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,14 +25,23 @@ from skcnn.images import ImageBatch, check_images
 class TemplateMatcher(
     ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
 ):
-    """Compare every image with the mean image of each class by normalised cross-correlation.
+    """Compare every image with templates of each class by normalised cross-correlation.
 
-    As a classifier it picks the class whose template correlates best; as a transformer it returns
-    the correlations. They lie in [-1, 1] and do not change with an image's brightness or contrast,
-    so a constant image correlates 0 with everything.
+    The template of a class is its mean image; with more templates a class, they are the centres of
+    its clusters. As a classifier it picks the class of the template that correlates best; as a
+    transformer it returns the correlations. They lie in [-1, 1] and do not change with an image's
+    brightness or contrast, so a constant image correlates 0 with everything.
 
     Parameters
     ----------
+    n_templates : int, default=1
+        Number of templates a class. More than one are found by k-means, on at most as many of the
+        class's images, drawn at random, as fit into `chunk_mib`. A class of fewer images has one
+        template an image.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of k-means. One template a class needs none.
+
     image_shape : tuple of int or None, default=None
         Shape of one image when the rows of `X` are flat.
 
@@ -45,8 +56,11 @@ class TemplateMatcher(
     classes_ : ndarray of shape (n_classes,)
         The class labels.
 
-    templates_ : ndarray of shape (n_classes, h, w) or (n_classes, h, w, c), float64
-        The mean image of each class.
+    templates_ : ndarray of shape (n_all_templates, h, w) or (n_all_templates, h, w, c), float64
+        The templates, those of the first class first.
+
+    template_classes_ : ndarray of shape (n_all_templates,), int
+        The class of each template, an index of `classes_`.
 
     n_parameters_ : int
         Number of values that were learnt: those of the templates.
@@ -81,6 +95,8 @@ class TemplateMatcher(
     """
 
     _parameter_constraints: dict = {
+        "n_templates": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
         "image_shape": ["array-like", None],
         "channel_axis": [Integral, None],
         "chunk_mib": [Interval(Real, 0, None, closed="neither")],
@@ -88,11 +104,15 @@ class TemplateMatcher(
 
     def __init__(
         self,
+        n_templates: int = 1,
         *,
+        random_state: int | np.random.RandomState | None = None,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: int | None = -1,
         chunk_mib: float = 64,
     ) -> None:
+        self.n_templates = n_templates
+        self.random_state = random_state
         self.image_shape = image_shape
         self.channel_axis = channel_axis
         self.chunk_mib = chunk_mib
@@ -116,15 +136,39 @@ class TemplateMatcher(
         """
         images = check_images(self, X, reset=True)
         self.classes_, codes = encode_labels(self, y, len(images))
+        if self.n_templates == 1:
+            templates = self._class_means(images, codes)
+            self.template_classes_ = np.arange(len(self.classes_))
+        else:
+            images.ensure_finite()
+            centres = self._cluster_centres(images, codes)
+            templates = np.concatenate(centres)
+            self.template_classes_ = np.repeat(np.arange(len(centres)), [len(c) for c in centres])
+        self.templates_ = templates.reshape(-1, *self.image_shape_)
+        self.n_parameters_ = self.templates_.size
+        self._n_features_out = len(self.templates_)
+        return self
+
+    def _class_means(self, images: ImageBatch, codes: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(self.classes_), self.n_features_in_))
         for rows in images.chunks(self.chunk_mib):
             members = np.eye(len(self.classes_))[codes[rows]]
             sums += members.T @ _read_flat(images, rows)
-        means = sums / np.bincount(codes)[:, np.newaxis]
-        self.templates_ = means.reshape(-1, *self.image_shape_)
-        self.n_parameters_ = self.templates_.size
-        self._n_features_out = len(self.classes_)
-        return self
+        return sums / np.bincount(codes)[:, np.newaxis]
+
+    def _cluster_centres(self, images: ImageBatch, codes: np.ndarray) -> list[np.ndarray]:
+        rng = check_random_state(self.random_state)
+        at_most = max(self.n_templates, int(self.chunk_mib * 2**20 / (8 * self.n_features_in_)))
+        centres = []
+        for code in range(len(self.classes_)):
+            members = np.flatnonzero(codes == code)
+            if len(members) > at_most:
+                members = np.sort(rng.choice(members, at_most, replace=False))
+            flat = images.take(members, np.float64).reshape(len(members), -1)
+            n_clusters = min(self.n_templates, len(np.unique(flat, axis=0)))
+            k_means = KMeans(n_clusters, n_init=1, random_state=rng.randint(2**31))
+            centres.append(k_means.fit(flat).cluster_centers_)
+        return centres
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the correlation of every image with every template.
@@ -136,20 +180,20 @@ class TemplateMatcher(
 
         Returns
         -------
-        correlations : ndarray of shape (n, n_classes)
+        correlations : ndarray of shape (n, n_all_templates)
             Normalised cross-correlations, in [-1, 1]; float32 for float32, uint8, uint16 and bool
             images, float64 for all others.
         """
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
-        templates = _unit_rows(self.templates_.reshape(len(self.classes_), -1))
-        correlations = np.empty((len(images), len(self.classes_)), dtype=images.dtype)
+        templates = _unit_rows(self.templates_.reshape(len(self.templates_), -1))
+        correlations = np.empty((len(images), len(templates)), dtype=images.dtype)
         for rows in images.chunks(self.chunk_mib):
             correlations[rows] = _unit_rows(_read_flat(images, rows)) @ templates.T
         return correlations
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return the correlations, or with two classes their difference.
+        """Return the best correlation of every class, or with two classes the difference.
 
         Parameters
         ----------
@@ -161,13 +205,11 @@ class TemplateMatcher(
         scores : ndarray of shape (n, n_classes), or (n,) for two classes
             With two classes: the correlation with the second minus that with the first.
         """
-        correlations = self.transform(X)
-        if len(self.classes_) == 2:
-            return correlations[:, 1] - correlations[:, 0]
-        return correlations
+        best = self._best_per_class(X)
+        return best[:, 1] - best[:, 0] if len(self.classes_) == 2 else best
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return the class whose template correlates best with each image.
+        """Return the class of the template that correlates best with each image.
 
         Parameters
         ----------
@@ -179,8 +221,13 @@ class TemplateMatcher(
         labels : ndarray of shape (n,)
             Labels of `classes_`.
         """
+        best = self._best_per_class(X)
+        return self.classes_[best.argmax(axis=1)]
+
+    def _best_per_class(self, X: Any) -> np.ndarray:
         correlations = self.transform(X)
-        return self.classes_[correlations.argmax(axis=1)]
+        first_of_class = np.searchsorted(self.template_classes_, np.arange(len(self.classes_)))
+        return np.maximum.reduceat(correlations, first_of_class, axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -52,3 +52,50 @@ def test_constant_images_correlate_zero(value):
     X, y = load_digit_images(return_X_y=True)
     matcher = TemplateMatcher().fit(X, y)
     assert not matcher.transform(np.full((1, 8, 8), value)).any()
+
+
+def test_templates_of_a_class_are_its_cluster_centres():
+    rng = np.random.RandomState(0)
+    blobs = rng.rand(4, 6, 6)  # two kinds of image in each of two classes
+    kinds = np.arange(80) % 4
+    images = blobs[kinds] + rng.normal(0, 0.001, size=(80, 6, 6))
+    matcher = TemplateMatcher(n_templates=2, random_state=0).fit(images, kinds // 2)
+    assert matcher.template_classes_.tolist() == [0, 0, 1, 1]
+    means = [images[kinds == kind].mean(axis=0) for kind in range(4)]
+    for mean, code in zip(means, [0, 0, 1, 1], strict=True):
+        distances = np.abs(matcher.templates_ - mean).max(axis=(1, 2))
+        assert distances.min() < 1e-9
+        assert matcher.template_classes_[distances.argmin()] == code
+
+
+def test_the_best_template_of_a_class_counts():
+    X, y = load_digit_images(return_X_y=True)
+    matcher = TemplateMatcher(n_templates=5, random_state=0).fit(X[:900], y[:900])
+    correlations = matcher.transform(X[900:])
+    assert correlations.shape == (897, 50)
+    best = correlations.reshape(897, 10, 5).max(axis=2)
+    np.testing.assert_array_equal(matcher.decision_function(X[900:]), best)
+    np.testing.assert_array_equal(matcher.predict(X[900:]), best.argmax(axis=1))
+    single = TemplateMatcher().fit(X[:900], y[:900])
+    assert matcher.score(X[900:], y[900:]) > single.score(X[900:], y[900:]) + 0.02
+
+
+def test_a_class_of_few_images_has_a_template_for_each():
+    images = np.random.RandomState(0).rand(7, 5, 5)
+    matcher = TemplateMatcher(n_templates=4, random_state=0).fit(images, [0, 0, 1, 1, 1, 1, 1])
+    assert matcher.template_classes_.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+def test_clusters_come_from_a_bounded_sample(monkeypatch):
+    from skcnn.images import ImageBatch
+
+    longest, take = [], ImageBatch.take
+    monkeypatch.setattr(
+        ImageBatch,
+        "take",
+        lambda self, i, dtype=None: (longest.append(len(i)), take(self, i, dtype))[1],
+    )
+    X, y = load_digit_images(return_X_y=True)
+    TemplateMatcher(n_templates=3, chunk_mib=0.02, random_state=0).fit(X, y)
+    assert len(longest) == 10
+    assert max(longest) == int(0.02 * 2**20 / (8 * 64))
