@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -230,6 +230,21 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
             the CPU, else float32.
         """
         return softmax(self._logits(X), axis=1)
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Return the logarithm of the probability of every class for every image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images, of the shape seen in `fit`.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n, n_classes)
+            Columns are in the order of `classes_`.
+        """
+        return log_softmax(self._logits(X), axis=1)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the network's output before the softmax.

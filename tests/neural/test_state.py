@@ -94,6 +94,13 @@ def test_prediction_keeps_the_type_of_the_images(fitted, digits):
     )
 
 
+def test_probabilities_are_the_softmax_of_the_decision_function(fitted, digits):
+    exponentials = np.exp(fitted.decision_function(digits[0]))
+    expected = exponentials / exponentials.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted.predict_proba(digits[0]), expected, rtol=1e-9)
+    np.testing.assert_allclose(fitted.predict_log_proba(digits[0]), np.log(expected), rtol=1e-9)
+
+
 def test_prediction_does_not_depend_on_the_batch(fitted, digits):
     X = np.tile(digits[0], (2, 1, 1))  # more than one batch of the engine
     parts = np.vstack([fitted.predict_proba(X[:1]), fitted.predict_proba(X[1:])])
