@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import isqrt, prod
 from numbers import Integral, Real
-from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from skcnn._parameters import int_pair
 from skcnn.features._base import ImageExtractor
 from skcnn.images import ImageBatch
 
@@ -136,12 +136,12 @@ class HOGExtractor(ImageExtractor):
         self.n_jobs = n_jobs
 
     def _prepare(self, height: int, width: int, n_channels: int) -> int:
-        block = _pair("cells_per_block", self.cells_per_block)
+        block = int_pair("cells_per_block", self.cells_per_block)
         if isinstance(self.pixels_per_cell, str):
             cell = _auto_cell(height, width)
             block = (min(block[0], height // cell[0]), min(block[1], width // cell[1]))
         else:
-            cell = _pair("pixels_per_cell", self.pixels_per_cell)
+            cell = int_pair("pixels_per_cell", self.pixels_per_cell)
         n_cells = height // cell[0], width // cell[1]
         n_blocks = n_cells[0] - block[0] + 1, n_cells[1] - block[1] + 1
         if min(n_blocks) < 1:
@@ -172,13 +172,6 @@ class HOGExtractor(ImageExtractor):
         blocks = np.moveaxis(windows, 3, -1)  # m, block row, block column, *block, orientation
         blocks = blocks.reshape(*blocks.shape[:3], -1)
         return _normalise(blocks, self.block_norm).reshape(len(images), -1)
-
-
-def _pair(name: str, value: Any) -> tuple[int, int]:
-    sizes = tuple(value)
-    if len(sizes) != 2 or not all(isinstance(size, Integral) and size > 0 for size in sizes):
-        raise ValueError(f"{name} must be 'two positive ints', (height, width), got {value!r}.")
-    return int(sizes[0]), int(sizes[1])
 
 
 def _auto_cell(height: int, width: int) -> tuple[int, int]:

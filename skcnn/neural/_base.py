@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -109,15 +110,22 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         train, valid = self._split(codes, rng)
         standardizer = Standardizer.learn(images, train)
         self._draw_weights(network, device, rng)
-        options = {"batch_size": self._batch_size(len(train)), "standardizer": standardizer}
-        options["device"] = device
-        batches = TrainingBatches(
-            images, codes, train, rng=rng if self.shuffle else None, **options
+        batch_size = self._batch_size(len(train))
+        batches = partial(
+            TrainingBatches,
+            images,
+            codes,
+            batch_size=batch_size,
+            standardizer=standardizer,
+            device=device,
         )
-        validation = None
-        if len(valid):
-            validation = TrainingBatches(images, codes, valid, **options)
-        net = self._train(network, batches, validation, options["batch_size"], device)
+        net = self._train(
+            network,
+            batches(train, rng=rng if self.shuffle else None),
+            batches(valid) if len(valid) else None,
+            batch_size,
+            device,
+        )
         self._remember(net, classes, standardizer)
         return self
 
@@ -178,7 +186,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
         network.to_empty(device="cpu")
         initialise(network, generator)
-        network.to(device, memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last).to(device)
         masks = torch.Generator(device).manual_seed(int(rng.randint(2**31)))
         for layer in network.modules():
             if isinstance(layer, SeededDropout):
@@ -302,7 +310,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
                 network = self._layers(self._stored_shape(), len(self.classes_))
             network.to_empty(device="cpu")
             load_arrays(network, self.weights_)
-            network.to(device, _TORCH_TYPES[dtype], memory_format=torch.channels_last).eval()
+            network.to(memory_format=torch.channels_last).to(device, _TORCH_TYPES[dtype]).eval()
             networks[device, dtype] = network
         return networks[device, dtype]
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
+from skcnn._parameters import int_pair, layer_sizes
 from skcnn.neural._base import NeuralClassifier
 from skcnn.neural._modules import (
     FlattenImages,
     conv_layers,
     dense_layers,
-    layer_sizes,
     named_sequence,
 )
 
@@ -260,14 +259,17 @@ class CNNClassifier(NeuralClassifier):
         self.channel_axis = channel_axis
 
     def _layers(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
+        padding = self.padding
+        if not isinstance(padding, str):
+            padding = int_pair("padding", padding, least=0)
         convolutions, (channels, height, width) = conv_layers(
             image_shape,
             layer_sizes("conv_channels", self.conv_channels),
-            kernel_size=_pair("kernel_size", self.kernel_size, 1),
-            stride=_pair("stride", self.stride, 1),
-            padding=_padding(self.padding),
+            kernel_size=int_pair("kernel_size", self.kernel_size),
+            stride=int_pair("stride", self.stride),
+            padding=padding,
             pool=self.pool,
-            pool_size=_pair("pool_size", self.pool_size, 1),
+            pool_size=int_pair("pool_size", self.pool_size),
             activation=self.activation,
             batch_norm=self.batch_norm,
         )
@@ -280,16 +282,3 @@ class CNNClassifier(NeuralClassifier):
             dropout=self.dropout,
         )
         return named_sequence([*convolutions, ("flatten", FlattenImages()), *dense])
-
-
-def _padding(value: Any) -> str | tuple[int, int]:
-    return value if isinstance(value, str) else _pair("padding", value, 0)
-
-
-def _pair(name: str, value: Any, least: int) -> tuple[int, int]:
-    sizes = (value, value) if isinstance(value, Integral) else tuple(value)
-    if len(sizes) != 2 or not all(isinstance(size, Integral) and size >= least for size in sizes):
-        raise ValueError(
-            f"{name} must be an int or (height, width), both at least {least}, got {value!r}."
-        )
-    return int(sizes[0]), int(sizes[1])

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import nn
 
+from skcnn._parameters import layer_sizes
 from skcnn.neural._base import NeuralClassifier
-from skcnn.neural._modules import FlattenImages, dense_layers, layer_sizes, named_sequence
+from skcnn.neural._modules import FlattenImages, dense_layers, named_sequence
 
 
 class MLPClassifier(NeuralClassifier):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from math import prod
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -52,14 +51,6 @@ def activation_layer(name: str) -> nn.Module:
 def named_sequence(layers: list[tuple[str, nn.Module]]) -> nn.Sequential:
     """Return the layers as one network, under their names."""
     return nn.Sequential(OrderedDict(layers))
-
-
-def layer_sizes(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the numbers of units of a stack of layers; one int is one layer."""
-    sizes = (value,) if isinstance(value, Integral) else tuple(value)
-    if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-        raise ValueError(f"{name} must be positive ints, one a layer, got {value!r}.")
-    return tuple(int(size) for size in sizes)
 
 
 def dense_layers(

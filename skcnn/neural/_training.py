@@ -145,7 +145,8 @@ class Patience(Callback):
 
     def on_train_begin(self, net: LeanNet, **kwargs: Any) -> None:
         """Forget what an earlier training saw."""
-        self.best_, self.epochs_without_, self.best_state_ = -math.inf, 0, None
+        self.best_, self.epochs_without_ = -math.inf, 0
+        self.best_state_: dict[str, torch.Tensor] | None = None
 
     def on_epoch_end(self, net: LeanNet, **kwargs: Any) -> None:
         """Compare this epoch with the best one."""
