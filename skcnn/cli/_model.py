@@ -64,7 +64,8 @@ def load_model(path: str) -> dict[str, Any]:
             model = joblib.load(path)
         except Exception as error:
             raise CommandError(
-                f"{path} is not a model that can be loaded: {first_line(error)}"
+                f"{path} is not a model that can be loaded "
+                f"({type(error).__name__}: {first_line(error)})."
             ) from error
     if not isinstance(model, dict) or model.get("format") != _FORMAT:
         raise CommandError(f"{path} was not written by `skcnn compare`.")

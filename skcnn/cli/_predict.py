@@ -56,19 +56,21 @@ def _expand(arguments: Sequence[str]) -> Iterator[str]:
 
 def _predict_batch(estimator: Any, image_format: ImageFormat, filenames: Sequence[str]) -> int:
     """Print the labels of some files, and return how many could not be read."""
-    images = {name: image for name in filenames if (image := _read(image_format, name)) is not None}
-    if images:
-        labels, probabilities = _classify(estimator, np.stack(list(images.values())))
-        for name, label, probability in zip(images, labels, probabilities, strict=True):
+    images = [_read(image_format, name) for name in filenames]
+    good = [image for image in images if image is not None]
+    if good:
+        names = (name for name, image in zip(filenames, images, strict=True) if image is not None)
+        labels, probabilities = _classify(estimator, np.stack(good))
+        for name, label, probability in zip(names, labels, probabilities, strict=True):
             print(f"{printable(name)}\t{printable(str(label))}\t{probability:.4f}")
-    return len(set(filenames)) - len(images)
+    return len(images) - len(good)
 
 
 def _read(image_format: ImageFormat, filename: str) -> np.ndarray | None:
     try:
         return image_format.read(filename)
     except (OSError, ValueError) as error:
-        message = first_line(error)
+        message = getattr(error, "strerror", None) or first_line(error)
         named = message if filename in message else f"{filename}: {message}"
         print(f"skcnn predict: {printable(named)}", file=sys.stderr)
         return None

@@ -24,6 +24,7 @@ from skcnn.comparison._environment import describe_machine, library_versions
 from skcnn.comparison._fold import FoldError, FoldResult, run_fold
 from skcnn.comparison._progress import ProgressReport
 from skcnn.comparison._result import Comparison
+from skcnn.comparison._workers import start_workers
 
 
 def compare_pipelines(
@@ -154,6 +155,7 @@ def _run(
     interrupted = False
     with ProgressReport(verbose, len(tasks), scoring) as progress:
         try:
+            start_workers(n_jobs)
             for result in parallel(jobs):
                 done[result.pipeline, result.fold] = result
                 progress.report(result)
