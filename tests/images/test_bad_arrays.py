@@ -63,11 +63,20 @@ def test_complex_numbers_are_an_error():
         ImageBatch(np.ones((2, 3, 3), complex))
 
 
-@pytest.mark.parametrize("thing", [{"a": 1}, object(), "cat", None])
-def test_objects_that_are_no_numbers_are_an_error(thing):
+@pytest.mark.parametrize(
+    ("thing", "error"), [({"a": 1}, TypeError), (object(), TypeError), ("cat", ValueError)]
+)
+def test_objects_that_are_no_numbers_are_an_error_at_once(thing, error):
     X = np.ones((2, 3, 3), object)
     X[1, 2, 2] = thing
-    with pytest.raises((TypeError, ValueError), match=r"dtype object|NaN"):
+    with pytest.raises(error, match="dtype object and cannot be read as numbers"):
+        ImageBatch(X)
+
+
+def test_none_is_a_missing_value():
+    X = np.ones((2, 3, 3), object)
+    X[1, 2, 2] = None
+    with pytest.raises(ValueError, match=r"NaN.*image 1"):
         ImageBatch(X).ensure_finite()
 
 

