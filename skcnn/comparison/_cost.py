@@ -16,9 +16,11 @@ _BOOKKEEPING = frozenset(
         "C_",
         "Cs_",
         "best_loss_",
+        "best_validation_score_",
         "class_count_",
         "class_weight_",
         "classes_",
+        "epsilon_",
         "explained_variance_",
         "explained_variance_ratio_",
         "feature_names_in_",
@@ -31,7 +33,6 @@ _BOOKKEEPING = frozenset(
         "objective_",
         "singular_values_",
         "validation_scores_",
-        "var_",
     }
 )
 
@@ -44,7 +45,7 @@ def count_parameters(estimator: Any) -> int | None:
     with one underscore and that hold a float, a float array (dense, or the stored entries of a
     sparse one) or a list of float arrays. Integers (labels, indices, counts) and names that
     describe the fit rather than take part in predictions (``loss_``, ``explained_variance_``, ...)
-    are left out; so is ``var_`` of a scaler, whose square root ``scale_`` is what it uses.
+    are left out; so is ``var_`` of a scaler, which uses its square root ``scale_``.
 
     A search counts as its ``best_estimator_``, a `Pipeline` or `FeatureUnion` as the sum of its
     steps, and fitted estimators inside fitted attributes (``estimators_``, ``final_estimator_``,
@@ -124,9 +125,11 @@ def _count(estimator: Any, seen: set[int]) -> int:
 
 
 def _fitted_values(estimator: Any) -> Iterator[Any]:
-    for name, value in getattr(estimator, "__dict__", {}).items():
+    attributes = getattr(estimator, "__dict__", {})
+    for name, value in attributes.items():
         is_fitted = name.endswith("_") and not name.endswith("__") and not name.startswith("_")
-        if is_fitted and name not in _BOOKKEEPING:
+        is_double = name == "var_" and "scale_" in attributes  # a scaler divides by scale_ alone
+        if is_fitted and not is_double and name not in _BOOKKEEPING:
             yield value
 
 

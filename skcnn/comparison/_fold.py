@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from time import perf_counter
 from typing import Any
 
@@ -192,7 +193,7 @@ def _measure(
 
 
 def _check_score(score: Any) -> float:
-    if np.ndim(score) != 0 or isinstance(score, dict | str) or not np.isfinite(score):
+    if not isinstance(score, Real) or not np.isfinite(score):
         raise ValueError(f"scoring must give one finite number per fold, it gave {score!r}.")
     return float(score)
 
