@@ -36,8 +36,8 @@ class LogScale:
 
     def __init__(self, values: Sequence[float], start: float, stop: float) -> None:
         low, high = math.log10(min(values)), math.log10(max(values))
-        # At least a factor of four: otherwise noise in equal times looks like a difference.
-        margin = max(0.06 * (high - low), (0.6 - (high - low)) / 2)
+        # At least a factor of six: noise in equal times must not look like a difference.
+        margin = max(0.06 * (high - low), (0.8 - (high - low)) / 2)
         self.low, self.high = low - margin, high + margin
         self.start, self.stop = start, stop
 

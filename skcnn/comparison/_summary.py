@@ -154,9 +154,10 @@ def _describe_similar(summaries: Sequence[PipelineSummary]) -> str:
     text = f"The folds do not tell {names} apart from it (p ≥ {SIGNIFICANCE})."
     cheapest = min([best, *similar], key=lambda summary: summary.mean_of("fit_time"))
     if cheapest is not best:
-        who = cheapest.name if len(similar) == 1 else f"Of these, {cheapest.name}"
+        who = "" if len(similar) == 1 else "Of these, "
+        how = "quicker" if len(similar) == 1 else "the quickest"
         text += (
-            f" {who} is quicker to fit: {format_duration(cheapest.mean_of('fit_time'))} against "
+            f" {who}{cheapest.name} is {how} to fit: {format_duration(cheapest.mean_of('fit_time'))} against "
             f"{format_duration(best.mean_of('fit_time'))}."
         )
     return text

@@ -43,7 +43,7 @@ class Interrupting(DummyClassifier):
         return super().fit(X, y)
 
 
-class Warning_(DummyClassifier):
+class Noisy(DummyClassifier):
     """Warns when it is fitted."""
 
     def fit(self, X, y):

@@ -18,7 +18,7 @@ from sklearn.svm import SVC
 
 from skcnn import ImageFiles, ImageReader, PixelExtractor, compare_pipelines
 
-from .estimators import Failing, FailingOnce, Unpicklable, Warning_
+from .estimators import Failing, FailingOnce, Noisy, Unpicklable
 
 
 def bayes():
@@ -133,7 +133,7 @@ def test_unpicklable_models_have_no_size(images, labels):
 
 
 def test_warnings_are_kept_not_shown(images, labels, recwarn):
-    comparison = compare_pipelines({"a": Warning_()}, images, labels, cv=2)
+    comparison = compare_pipelines({"a": Noisy()}, images, labels, cv=2)
     assert comparison.folds[0].warnings == ("UserWarning: <u>slow</u>",)
     assert not recwarn.list
 
@@ -247,7 +247,9 @@ class TestBadInput:
     def compare(self, pipelines=None, X=None, y=None, **options):
         X = np.zeros((20, 4, 4)) if X is None else X
         y = [0, 1] * 10 if y is None else y
-        return compare_pipelines({"a": Failing()} if pipelines is None else pipelines, X, y, **options)
+        return compare_pipelines(
+            {"a": Failing()} if pipelines is None else pipelines, X, y, **options
+        )
 
     @pytest.mark.parametrize(
         ("pipelines", "error", "message"),

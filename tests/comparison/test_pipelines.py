@@ -1,0 +1,128 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, ParameterGrid
+
+from skcnn import ImageFiles, default_pipelines
+
+NAMES = [
+    "pixels + logistic regression",
+    "pixels + RBF SVM",
+    "template matching",
+    "HOG + linear SVM",
+    "HOG + RBF SVM",
+    "MLP",
+    "CNN",
+    "CNN + batch norm + dropout",
+]
+
+
+def quick_pipelines():
+    pipelines = default_pipelines(quick=True, random_state=0)
+    for pipeline in pipelines.values():
+        if "conv_channels" in pipeline.get_params() or "alpha" in pipeline.get_params():
+            pipeline.set_params(max_iter=2)
+    return pipelines
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_names(quick):
+    assert list(default_pipelines(quick=quick)) == NAMES
+
+
+def test_each_is_tuned_by_a_small_search():
+    for name, pipeline in default_pipelines(cv=3).items():
+        if name != "template matching":  # it has nothing to tune
+            assert isinstance(pipeline, GridSearchCV)
+            assert pipeline.cv == 3
+            assert 2 <= len(ParameterGrid(pipeline.param_grid)) <= 4
+            for candidate in ParameterGrid(pipeline.param_grid):
+                clone(pipeline.estimator).set_params(**candidate)
+
+
+def test_quick_searches_nothing():
+    pipelines = default_pipelines(quick=True).values()
+    assert not any(isinstance(pipeline, GridSearchCV) for pipeline in pipelines)
+
+
+def test_the_cnn_is_the_lecture_s():
+    cnn = default_pipelines()["CNN"].estimator
+    assert cnn.conv_channels == (25, 50)
+    assert cnn.padding == "valid"
+    assert cnn.batch_norm is False
+    assert cnn.hidden_layer_sizes == (100,)
+
+
+def test_seed_reaches_the_networks():
+    for name, pipeline in default_pipelines(random_state=7).items():
+        seeds = [v for k, v in pipeline.get_params().items() if k.endswith("random_state")]
+        if "N" in name.split(" ")[0] or "MLP" in name:
+            assert 7 in seeds
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Three classes of 9 x 12 colour images that differ in the place of a bright bar."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(["left", "middle", "right"], 10)
+    X = rng.integers(0, 60, (30, 9, 12, 3), dtype=np.uint8)
+    for image, label in zip(X, y, strict=True):
+        start = {"left": 0, "middle": 4, "right": 8}[label]
+        image[:, start : start + 4] += 150
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def layouts(problem, tmp_path_factory):
+    X, _ = problem
+    folder = tmp_path_factory.mktemp("bars")
+    for index, image in enumerate(X):
+        Image.fromarray(image).save(folder / f"{index:02}.png")
+    return {
+        "colour": X,
+        "grey": X[..., 0],
+        "float": X / 255,
+        "flat": X[:, :, :9, 0].reshape(30, -1),
+        "files": ImageFiles(sorted(folder.iterdir())),
+    }
+
+
+@pytest.mark.parametrize("layout", ["colour", "grey", "float", "flat", "files"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pipeline_takes_every_layout(layouts, problem, layout, name):
+    X, y = layouts[layout], problem[1]
+    pipeline = quick_pipelines()[name].fit(X[np.arange(30)], y)
+    assert pipeline.predict(X[np.arange(5)]).shape == (5,)
+    if layout == "colour" and "CNN" not in name:
+        assert pipeline.score(X, y) > 0.6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_predictions(problem, name):
+    X, y = problem
+    first, second = (quick_pipelines()[name].fit(X[::2], y[::2]).predict(X) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("side", [2, 5, 8, 13])
+def test_the_lecture_s_cnn_fits_small_images(side):
+    X = np.random.default_rng(0).random((12, side, side))
+    y = [0, 1, 2] * 4
+    cnn = default_pipelines(quick=True)["CNN"].set_params(max_iter=1)
+    if side < 8:
+        with pytest.raises(ValueError, match="too deep"):
+            cnn.fit(X, y)
+    else:
+        assert cnn.fit(X, y).predict(X).shape == (12,)
+
+
+def test_the_room_imports_no_torch_before_it_is_needed():
+    code = "import sys, skcnn.comparison; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["False", "False"]
