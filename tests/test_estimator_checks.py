@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from tests.estimators import ESTIMATORS, OF_IMAGES, make
+from tests.estimators import ESTIMATORS, OF_IMAGES
 
 # Name of the estimator -> check -> why scikit-learn's own estimators of that kind fail it too.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
@@ -18,7 +18,7 @@ def ids(estimator):
 
 
 @parametrize_with_checks(
-    [make(estimator) for estimator in OF_IMAGES], expected_failed_checks=expected_failures
+    [estimator() for estimator in OF_IMAGES], expected_failed_checks=expected_failures
 )
 def test_scikit_learns_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the check of array API input is skipped
@@ -27,14 +27,14 @@ def test_scikit_learns_checks(estimator, check, monkeypatch):
 
 @pytest.mark.parametrize("estimator", OF_IMAGES, ids=ids)
 def test_input_tags_switch_no_check_off(estimator):
-    checks = list(estimator_checks_generator(make(estimator)))
+    checks = list(estimator_checks_generator(estimator()))
     assert len(checks) > 40
 
 
 def test_expected_failures_name_estimators_and_checks_that_exist():
     by_name = {estimator.__name__: estimator for estimator in ESTIMATORS}
     for name, reasons in EXPECTED_FAILURES.items():
-        checks = estimator_checks_generator(make(by_name[name]))
+        checks = estimator_checks_generator(by_name[name]())
         names = {getattr(check, "func", check).__name__ for _, check in checks}
         assert reasons.keys() <= names
         assert all(reasons.values())

@@ -184,13 +184,7 @@ class TemplateMatcher(
             Normalised cross-correlations, in [-1, 1]; float32 for float32, uint8, uint16 and bool
             images, float64 for all others.
         """
-        check_is_fitted(self)
-        images = check_images(self, X, reset=False)
-        templates = _unit_rows(self.templates_.reshape(len(self.templates_), -1))
-        correlations = np.empty((len(images), len(templates)), dtype=images.dtype)
-        for rows in images.chunks(self.chunk_mib):
-            correlations[rows] = _unit_rows(_read_flat(images, rows)) @ templates.T
-        return correlations
+        return self._correlations(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the best correlation of every class, or with two classes the difference.
@@ -224,8 +218,17 @@ class TemplateMatcher(
         best = self._best_per_class(X)
         return self.classes_[best.argmax(axis=1)]
 
+    def _correlations(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False)
+        templates = _unit_rows(self.templates_.reshape(len(self.templates_), -1))
+        correlations = np.empty((len(images), len(templates)), dtype=images.dtype)
+        for rows in images.chunks(self.chunk_mib):
+            correlations[rows] = _unit_rows(_read_flat(images, rows)) @ templates.T
+        return correlations
+
     def _best_per_class(self, X: Any) -> np.ndarray:
-        correlations = self.transform(X)
+        correlations = self._correlations(X)
         first_of_class = np.searchsorted(self.template_classes_, np.arange(len(self.classes_)))
         return np.maximum.reduceat(correlations, first_of_class, axis=1)
 
