@@ -72,6 +72,10 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         "channel_axis": [Integral, None],
     }
 
+    # Parameters that :meth:`_layers` reads. Their values in `fit` are remembered, so that changing
+    # one afterwards changes the next fit, not the fitted network.
+    _architecture: tuple[str, ...] = ("hidden_layer_sizes", "activation", "batch_norm", "dropout")
+
     @abstractmethod
     def _layers(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
         """Return the untrained network for images (height, width, channels)."""
@@ -196,6 +200,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         """Keep what was learnt as NumPy arrays, numbers and lists."""
         history = net.history
         self.classes_ = classes
+        self.architecture_ = {name: getattr(self, name) for name in self._architecture}
         self.input_mean_, self.input_scale_ = standardizer.mean, standardizer.scale
         self.weights_ = to_arrays(net.module_)
         self.n_parameters_ = count_parameters(net.module_)
@@ -307,7 +312,8 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
             _rebuilt[self] = (self.weights_, networks)
         if (device, dtype) not in networks:
             with torch.device("meta"):
-                network = self._layers(self._stored_shape(), len(self.classes_))
+                as_fitted = type(self)(**self.architecture_)
+                network = as_fitted._layers(self._stored_shape(), len(self.classes_))
             network.to_empty(device="cpu")
             load_arrays(network, self.weights_)
             network.to(memory_format=torch.channels_last).to(device, _TORCH_TYPES[dtype]).eval()

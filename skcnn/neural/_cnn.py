@@ -141,6 +141,9 @@ class CNNClassifier(NeuralClassifier):
     n_parameters_ : int
         Number of weights that were learnt.
 
+    architecture_ : dict of str to object
+        The parameters that the fitted network was built with.
+
     weights_ : dict of str to ndarray
         Weights and moving statistics by the name of their layer.
 
@@ -200,6 +203,16 @@ class CNNClassifier(NeuralClassifier):
         "pool": [StrOptions({"max", "average"}), None],
         "pool_size": ["array-like", Interval(Integral, 1, None, closed="left")],
     }
+
+    _architecture = (
+        *NeuralClassifier._architecture,
+        "conv_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "pool",
+        "pool_size",
+    )
 
     def __init__(
         self,

@@ -111,6 +111,9 @@ class MLPClassifier(NeuralClassifier):
     n_parameters_ : int
         Number of weights that were learnt.
 
+    architecture_ : dict of str to object
+        The parameters that the fitted network was built with.
+
     weights_ : dict of str to ndarray
         Weights and moving statistics by the name of their layer.
 

@@ -85,6 +85,14 @@ def test_refitting_forgets_the_old_network(digits):
     assert not np.allclose(mlp.set_params(random_state=1).fit(X, y).predict_proba(X), first)
 
 
+def test_changed_parameters_wait_for_the_next_fit(fitted, digits):
+    before = fitted.predict_proba(digits[0])
+    changed = pickle.loads(pickle.dumps(fitted))  # forgets the built module
+    changed.set_params(hidden_layer_sizes=(7, 7), activation="tanh", batch_norm=True, dropout=0.5)
+    np.testing.assert_array_equal(changed.predict_proba(digits[0]), before)
+    assert "dense2" in {row.layer for row in changed.fit(*digits).summary()}
+
+
 def test_prediction_keeps_the_type_of_the_images(fitted, digits):
     X = digits[0]
     assert fitted.predict_proba(X).dtype == np.float64
