@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self
@@ -200,7 +201,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         """Keep what was learnt as NumPy arrays, numbers and lists."""
         history = net.history
         self.classes_ = classes
-        self.architecture_ = {name: getattr(self, name) for name in self._architecture}
+        self.architecture_ = {name: deepcopy(getattr(self, name)) for name in self._architecture}
         self.input_mean_, self.input_scale_ = standardizer.mean, standardizer.scale
         self.weights_ = to_arrays(net.module_)
         self.n_parameters_ = count_parameters(net.module_)
