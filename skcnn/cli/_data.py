@@ -28,7 +28,8 @@ _N_INSPECTED = 1000
 class ImageFormat:
     """How an image file becomes an image like those a model was trained on.
 
-    A file's pixels, 0 to 1, are laid on the range `low` to `high` unless the model takes uint8.
+    A file's pixels are uint8, which skcnn scales to [0, 1]. A model of other numbers, which are
+    taken as they are, gets them on the range `low` to `high` of its training images.
     """
 
     size: tuple[int, int]
@@ -84,7 +85,9 @@ def _load_npz(path: str) -> Data:
     return Data(images, labels, _format_of_array(images))
 
 
-def _check_arrays(path: str, images: np.ndarray, labels: np.ndarray) -> None:
+def _check_arrays(path: str, images: Any, labels: Any) -> None:
+    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
+        raise CommandError(f"{path} cannot be read: X and y are not NumPy arrays.")
     if images.ndim not in (2, 3, 4) or images.dtype.kind not in "buif":
         raise CommandError(
             f"X of {path} must hold numbers of shape (n, h, w), (n, h, w, c) or (n, n_pixels), "
@@ -124,10 +127,8 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def _value_range(images: np.ndarray) -> tuple[float | None, float | None]:
-    if images.dtype == np.uint8:
+    if images.dtype in (np.uint8, np.uint16):  # skcnn scales both to [0, 1], as it does files
         return None, None
-    if images.dtype == np.uint16:
-        return 0.0, 65535.0
     low, high = float(images.min()), float(images.max())
     return (0.0, 1.0) if low >= 0 and high <= 1 else (min(low, 0.0), high)
 

@@ -77,18 +77,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except CommandError as error:
-        from skcnn.comparison._format import printable
-
-        message = "\n".join(printable(line) for line in str(error).splitlines())
-        print(f"skcnn {arguments.command}: error: {message}", file=sys.stderr)
+        _report(arguments.command, f"error: {error}")
         return 2
     except KeyboardInterrupt:
-        print(f"skcnn {arguments.command}: stopped.", file=sys.stderr)
+        _report(arguments.command, "stopped.")
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has left; Python would complain at exit otherwise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, say
+        _report(arguments.command, f"error: {error}")
+        return 1
+
+
+def _report(command: str, message: str) -> None:
+    from skcnn.comparison._format import printable
+
+    print(f"skcnn {command}: {printable(message)}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:

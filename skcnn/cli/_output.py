@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -38,7 +39,11 @@ class OutputFolder:
         else:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
-            _write_into(staging, comparison)
+            try:
+                _write_into(staging, comparison)
+            except BaseException:
+                shutil.rmtree(staging)
+                raise
             self._publish(staging)
         return [self.path / name for name in _REPORTS]
 

@@ -154,11 +154,12 @@ def _describe_similar(summaries: Sequence[PipelineSummary]) -> str:
     text = f"The folds do not tell {names} apart from it (p ≥ {SIGNIFICANCE})."
     cheapest = min([best, *similar], key=lambda summary: summary.mean_of("fit_time"))
     if cheapest is not best:
-        who = "" if len(similar) == 1 else "Of these, "
+        start = "" if len(similar) == 1 else "Of these, "
         how = "quicker" if len(similar) == 1 else "the quickest"
+        seconds, best_seconds = cheapest.mean_of("fit_time"), best.mean_of("fit_time")
         text += (
-            f" {who}{cheapest.name} is {how} to fit: {format_duration(cheapest.mean_of('fit_time'))} against "
-            f"{format_duration(best.mean_of('fit_time'))}."
+            f" {start}{cheapest.name} is {how} to fit: {format_duration(seconds)} against "
+            f"{format_duration(best_seconds)}."
         )
     return text
 

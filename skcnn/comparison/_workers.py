@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.resource_tracker
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,14 +19,15 @@ def start_workers(n_jobs: int | None) -> None:
     gives up.
     """
     n_workers = joblib.effective_n_jobs(n_jobs)
-    if n_workers > 1:
-        _start_resource_tracker()
+    if n_workers > 1 and hasattr(signal, "pthread_sigmask"):
+        _start_resource_trackers()
         with _interrupts_held_back():
             Parallel(n_jobs=n_jobs)(delayed(_do_nothing)() for _ in range(n_workers))
 
 
-def _start_resource_tracker() -> None:
-    """Start loky's tracker process ahead of time: starting it lets Ctrl-C through again."""
+def _start_resource_trackers() -> None:
+    """Start the trackers of Python and of loky ahead of time: that lets Ctrl-C through again."""
+    multiprocessing.resource_tracker.ensure_running()
     try:
         from joblib.externals.loky.backend import resource_tracker
     except ImportError:  # another arrangement of joblib: at worst, workers print a traceback
@@ -39,10 +41,7 @@ def _do_nothing() -> None:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C meanwhile arrives at the end of the block; where a system cannot do that, at once."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
+    """Ctrl-C meanwhile arrives at the end of the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
