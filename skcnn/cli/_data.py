@@ -40,7 +40,7 @@ class ImageFormat:
 
     def read(self, path: str) -> np.ndarray:
         """Decode one file to an array of `shape`."""
-        image = ImageFiles([path], size=self.size, mode=self.mode)[0]
+        image = np.asarray(ImageFiles([path], size=self.size, mode=self.mode)[0])
         if self.low is not None and self.high is not None:
             image = self.low + image / 255 * (self.high - self.low)
         return image.reshape(self.shape)

@@ -94,7 +94,7 @@ def draw_scores(summaries: Sequence[PipelineSummary], scoring: str) -> str:
     if not drawn:
         return ""
     names = [shorten(summary.name, 290, _FONT) for summary in drawn]
-    left = max(text_width(name, _FONT) for name in names) + 14
+    left = max(text_width(name, _FONT, bold=True) for name in names) + 14
     bottom = len(drawn) * _ROW + 8
     values = [score for summary in drawn for score in summary.scores if not np.isnan(score)]
     scale = LinearScale(values, left + 10, WIDTH - 68)
@@ -160,7 +160,11 @@ def _labelled_points(
 ) -> list[str]:
     points = [(x_scale(cost.value(s)), y_scale(s.mean_score)) for s in drawn]
     names = [shorten(summary.name, 230, _FONT) for summary in drawn]
-    sizes = [(text_width(name, _FONT), _LABEL_HEIGHT) for name in names]
+    widths = [
+        text_width(name, _FONT, bold=kinds[summary.name] == "best")
+        for summary, name in zip(drawn, names, strict=True)
+    ]
+    sizes = [(width, _LABEL_HEIGHT) for width in widths]
     leaders, marks = [], []
     for summary, name, (x, y), box in zip(
         drawn, names, points, place_labels(points, sizes, plot), strict=True

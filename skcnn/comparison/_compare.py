@@ -99,7 +99,7 @@ def compare_pipelines(
     >>> X, y = load_iris(return_X_y=True)
     >>> comparison = compare_pipelines({"Bayes": GaussianNB(), "chance": DummyClassifier()}, X, y)
     >>> comparison
-    <Comparison: 2 pipelines, 5 folds, accuracy; best: Bayes 0.953 ± 0.038>
+    <Comparison: 2 pipelines, 5 folds, accuracy; best: Bayes 0.953 ± 0.030>
     >>> comparison.ranking()[["pipeline", "mean_score"]].round(3)
       pipeline  mean_score
     0    Bayes       0.953

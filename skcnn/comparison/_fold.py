@@ -137,7 +137,12 @@ def run_fold(
         An exception in the pipeline is caught and kept in ``result.error``.
     """
     train, test = split
-    known = {"pipeline": name, "fold": fold, "n_train": len(train), "n_test": len(test)}
+    known: dict[str, Any] = {
+        "pipeline": name,
+        "fold": fold,
+        "n_train": len(train),
+        "n_test": len(test),
+    }
     with propagating_interrupts(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
@@ -193,7 +198,7 @@ def _measure(
 
 
 def _check_score(score: Any) -> float:
-    if not isinstance(score, Real) or not np.isfinite(score):
+    if not isinstance(score, Real) or not np.isfinite(float(score)):
         raise ValueError(f"scoring must give one finite number per fold, it gave {score!r}.")
     return float(score)
 

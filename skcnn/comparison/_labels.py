@@ -120,8 +120,10 @@ def _badness(point: Point, box: Box, labels: Sequence[Box], others: Sequence[Poi
     return length + 25 * mistakable + 60 * crossed
 
 
-def text_width(text: str, font_size: float) -> float:
+def text_width(text: str, font_size: float, *, bold: bool = False) -> float:
     """A generous estimate of a text's width in a sans-serif font."""
+    if bold:
+        font_size *= 1.15
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     capital = sum(char.isupper() or char in "mwMW@%&" for char in text)
     return font_size * (0.56 * len(text) + 0.2 * capital + 0.5 * wide)

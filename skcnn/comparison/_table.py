@@ -21,7 +21,7 @@ from skcnn.comparison._summary import PipelineSummary, compare_scores, find_best
 
 def ranking_table(summaries: Sequence[PipelineSummary], scoring: str) -> Table:
     """One row per pipeline, best first. Names are Text, so none is read as markup."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("pipeline", vertical="top")
     heads = (
         f"{scoring}\nmean ± sd",

@@ -25,6 +25,7 @@ def bayes():
     return make_pipeline(PixelExtractor(), GaussianNB())
 
 
+@pytest.mark.filterwarnings("ignore:.*zero standard deviation")
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_scores_are_those_of_scikit_learn(pipelines, images, labels, n_jobs):
     cv = StratifiedKFold(4, shuffle=True, random_state=0)
