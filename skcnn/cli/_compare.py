@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     n_jobs = arguments.jobs or min(joblib.cpu_count(), len(pipelines) * arguments.cv)
 
     comparison = _compare(pipelines, data, arguments, n_jobs)
-    if not any(summary.finished for summary in comparison.summaries()) and comparison.interrupted:
+    if comparison.interrupted and not comparison.folds:
         raise KeyboardInterrupt
     print_ranking(comparison)
     _announce(output.write_reports(comparison))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.utils.multiclass import type_of_target
 
@@ -75,10 +75,10 @@ def check_images_and_labels(X: Any, y: Any) -> np.ndarray:
     return y
 
 
-def check_scorer(scoring: Any) -> Callable:
-    """Return a scorer of one metric."""
+def check_scoring(scoring: Any) -> None:
+    """Say what is wrong with a metric."""
     if callable(scoring):
-        return scoring
+        return
     if not isinstance(scoring, str):
         raise TypeError(
             "scoring must be the name of one metric or a callable scorer(estimator, X, y), "
@@ -89,7 +89,6 @@ def check_scorer(scoring: Any) -> Callable:
         close = get_close_matches(scoring, names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else "see sklearn.metrics.get_scorer_names()."
         raise ValueError(f"scoring={scoring!r} is not a metric that scikit-learn knows: {hint}")
-    return get_scorer(scoring)
 
 
 def check_n_jobs(n_jobs: Any) -> None:

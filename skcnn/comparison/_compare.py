@@ -17,7 +17,7 @@ from skcnn.comparison._checks import (
     check_images_and_labels,
     check_n_jobs,
     check_pipelines,
-    check_scorer,
+    check_scoring,
     make_splits,
 )
 from skcnn.comparison._environment import describe_machine, library_versions
@@ -107,12 +107,12 @@ def compare_pipelines(
     """
     estimators = check_pipelines(pipelines)
     y = check_images_and_labels(X, y)
-    scorer = check_scorer(scoring)
+    check_scoring(scoring)
     check_n_jobs(n_jobs)
     splits = make_splits(cv, X, y)
 
     started, clock = datetime.now(UTC), perf_counter()
-    folds, interrupted = _run(estimators, X, y, splits, scorer, _name(scoring), n_jobs, verbose)
+    folds, interrupted = _run(estimators, X, y, splits, scoring, n_jobs, verbose)
     setting = {
         "scoring": _name(scoring),
         "cv": _describe_cv(cv, len(splits)),
@@ -138,22 +138,21 @@ def _run(
     X: Any,
     y: np.ndarray,
     splits: list[Split],
-    scorer: Callable,
-    scoring: str,
+    scoring: str | Callable,
     n_jobs: int | None,
     verbose: int,
 ) -> tuple[list[FoldResult], bool]:
     """Results of the folds that ran, and whether Ctrl-C ended the run early."""
     tasks = [(name, fold) for name in estimators for fold in range(len(splits))]
     jobs = (
-        delayed(run_fold)(name, fold, estimators[name], X, y, splits[fold], scorer)
+        delayed(run_fold)(name, fold, estimators[name], X, y, splits[fold], scoring)
         for name, fold in tasks
     )
     # One job at a time per worker: a batch of quick ones would hold back the progress report.
     parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
     done: dict[tuple[str, int], FoldResult] = {}
     interrupted = False
-    with ProgressReport(verbose, len(tasks), scoring) as progress:
+    with ProgressReport(verbose, len(tasks), _name(scoring)) as progress:
         try:
             start_workers(n_jobs)
             for result in parallel(jobs):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.metrics import get_scorer
 
 from skcnn._interrupts import propagating_interrupts
 from skcnn.comparison._cost import count_parameters, pickled_size
@@ -110,7 +111,7 @@ def run_fold(
     X: Any,
     y: np.ndarray,
     split: tuple[np.ndarray, np.ndarray],
-    scorer: Callable,
+    scoring: str | Callable,
 ) -> FoldResult:
     """Fit a clone on the training images of one fold and measure it on the test images.
 
@@ -128,8 +129,8 @@ def run_fold(
         All labels.
     split : tuple of two ndarrays
         Indices of the training and of the test images.
-    scorer : callable
-        ``scorer(estimator, X, y)`` returning a float.
+    scoring : str or callable
+        Name of a scikit-learn scorer, or ``scorer(estimator, X, y)`` returning a float.
 
     Returns
     -------
@@ -146,7 +147,7 @@ def run_fold(
     with propagating_interrupts(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         try:
-            known |= _measure(estimator, take(X, train), y[train], take(X, test), y[test], scorer)
+            known |= _measure(estimator, take(X, train), y[train], take(X, test), y[test], scoring)
         except Exception as error:
             known["error"] = FoldError.from_exception(error)
     texts = (f"{warning.category.__name__}: {warning.message}" for warning in caught)
@@ -176,7 +177,7 @@ def take(X: Any, indices: np.ndarray) -> Any:
 
 
 def _measure(
-    estimator: Any, X_train: Any, y_train: Any, X_test: Any, y_test: Any, scorer: Callable
+    estimator: Any, X_train: Any, y_train: Any, X_test: Any, y_test: Any, scoring: str | Callable
 ) -> dict[str, Any]:
     fitted = clone(estimator, safe=False)
     start = perf_counter()
@@ -184,10 +185,10 @@ def _measure(
     fit_time = perf_counter() - start
     # Timed apart from the score: a metric's own arithmetic can outweigh a fast prediction.
     start = perf_counter()
-    fitted.predict(X_test)
+    predictions = fitted.predict(X_test)
     predict_time = perf_counter() - start
     return {
-        "score": _check_score(scorer(fitted, X_test, y_test)),
+        "score": _score(fitted, X_test, y_test, predictions, scoring),
         "fit_time": fit_time,
         "refit_time": float(getattr(fitted, "refit_time_", np.nan)),
         "predict_time": predict_time,
@@ -197,10 +198,27 @@ def _measure(
     }
 
 
-def _check_score(score: Any) -> float:
+def _score(fitted: Any, X: Any, y: np.ndarray, predictions: Any, scoring: str | Callable) -> float:
+    if isinstance(scoring, str):
+        score = get_scorer(scoring)(_Predicted(fitted, X, predictions), X, y)
+    else:
+        score = scoring(fitted, X, y)
     if not isinstance(score, Real) or not np.isfinite(float(score)):
         raise ValueError(f"scoring must give one finite number per fold, it gave {score!r}.")
     return float(score)
+
+
+class _Predicted:
+    """A fitted estimator that does not predict the same images a second time for its score."""
+
+    def __init__(self, estimator: Any, X: Any, predictions: Any) -> None:
+        self._estimator, self._X, self._predictions = estimator, X, predictions
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._estimator, name)
+
+    def predict(self, X: Any) -> Any:
+        return self._predictions if X is self._X else self._estimator.predict(X)
 
 
 def _plain_parameters(parameters: dict[str, Any] | None) -> dict[str, Any] | None:

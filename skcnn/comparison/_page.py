@@ -46,7 +46,7 @@ _CLASSES_SHOWN = 30
 
 def render_page(comparison: Comparison) -> str:
     """The whole report."""
-    summaries = comparison.summaries()
+    summaries = comparison._summaries()
     scoring = comparison.setting["scoring"]
     sections = (
         _header(comparison),
@@ -65,7 +65,7 @@ def render_page(comparison: Comparison) -> str:
 
 def render_notebook_table(comparison: Comparison) -> str:
     """The conclusion and the ranking, for a notebook's output cell."""
-    table = _ranking_table(comparison.summaries(), comparison.setting["scoring"])
+    table = _ranking_table(comparison._summaries(), comparison.setting["scoring"])
     return f"<p>{_e(comparison.conclusion)}</p>{table}"
 
 
@@ -200,7 +200,7 @@ def _cost_figures(summaries: Sequence[PipelineSummary], scoring: str) -> str:
 
 def _parameter_table(comparison: Comparison) -> str:
     chosen = comparison.best_params
-    order = [summary.name for summary in comparison.summaries()]
+    order = [summary.name for summary in comparison._summaries()]
     rows = "".join(_parameter_rows(name, chosen[name]) for name in order)
     if not rows:
         return ""

@@ -74,7 +74,7 @@ class ComparisonDisplay:
         display : ComparisonDisplay
             With ``figure_`` and ``axes_``.
         """
-        display = cls(comparison.summaries(), comparison.setting["scoring"], cost)
+        display = cls(comparison._summaries(), comparison.setting["scoring"], cost)
         return display.plot(axes=axes)
 
     def plot(self, *, axes: Any = None) -> ComparisonDisplay:

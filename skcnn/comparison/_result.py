@@ -92,7 +92,7 @@ class Comparison:
     @property
     def scores(self) -> dict[str, np.ndarray]:
         """Score per fold of every pipeline."""
-        by_name = {summary.name: summary.scores for summary in self.summaries()}
+        by_name = {summary.name: summary.scores for summary in self._summaries()}
         return {name: by_name[name] for name in self.names}
 
     @property
@@ -115,22 +115,16 @@ class Comparison:
     @property
     def best_name(self) -> str | None:
         """The best pipeline of those that finished all folds."""
-        best = find_best(self.summaries())
+        best = find_best(self._summaries())
         return best.name if best else None
 
     @property
     def conclusion(self) -> str:
         """The outcome in a few sentences."""
-        return conclude(self.summaries(), self.setting["scoring"])
+        return conclude(self._summaries(), self.setting["scoring"])
 
-    def summaries(self) -> list[PipelineSummary]:
-        """One summary per pipeline, best first, failed ones last.
-
-        Returns
-        -------
-        summaries : list of PipelineSummary
-            In ranking order.
-        """
+    def _summaries(self) -> list[PipelineSummary]:
+        """One summary per pipeline, best first, failed ones last."""
         return rank_pipelines(self.names, self.n_folds, self.folds)
 
     def ranking(self, baseline: str | None = None) -> pd.DataFrame:
@@ -157,7 +151,7 @@ class Comparison:
         """
         import pandas as pd
 
-        summaries = self.summaries()
+        summaries = self._summaries()
         reference = self._find_baseline(baseline, summaries)
         return pd.DataFrame(
             {
@@ -195,7 +189,7 @@ class Comparison:
             ``size`` (bytes), then ``score_fold_1``, ``score_fold_2``, ...
         """
         frame = self.ranking()
-        summaries = self.summaries()
+        summaries = self._summaries()
         costs = {
             name: [summary.mean_of(name) for summary in summaries]
             for name in ("fit_time", "refit_time", "predict_time", "n_parameters", "size")
@@ -279,7 +273,7 @@ class Comparison:
         return ComparisonDisplay.from_comparison(self, cost=cost, axes=axes)
 
     def __repr__(self) -> str:
-        best = find_best(self.summaries())
+        best = find_best(self._summaries())
         parts = [
             f"{len(self.names)} pipelines, {self.n_folds} folds, {self.setting['scoring']}",
             f"best: {best.name} {format_score(best.mean_score)} ± {format_score(best.std_score)}"
@@ -294,7 +288,7 @@ class Comparison:
         """What `rich.print` shows: the ranking and the conclusion."""
         from skcnn.comparison._table import ranking_table
 
-        table = ranking_table(self.summaries(), self.setting["scoring"])
+        table = ranking_table(self._summaries(), self.setting["scoring"])
         return Group(table, Text(printable(self.conclusion)))
 
     def _repr_html_(self) -> str:

@@ -39,6 +39,24 @@ def test_scores_are_those_of_scikit_learn(pipelines, images, labels, n_jobs):
     assert list(comparison.scores) == comparison.names == list(pipelines)
 
 
+@pytest.mark.parametrize("scoring", ["roc_auc_ovr", "neg_log_loss", "matthews_corrcoef"])
+def test_metrics_of_other_outputs(images, labels, scoring):
+    comparison = compare_pipelines({"a": bayes()}, images, labels, cv=3, scoring=scoring)
+    reference = cross_validate(bayes(), images, labels, cv=3, scoring=scoring)["test_score"]
+    np.testing.assert_array_equal(comparison.scores["a"], reference)
+
+
+def test_every_test_image_is_predicted_once(images, labels):
+    class Counting(DummyClassifier):
+        def predict(self, X):
+            predicted.append(len(X))
+            return super().predict(X)
+
+    predicted = []
+    compare_pipelines({"a": Counting()}, images, labels, cv=2, scoring="f1_macro")
+    assert sum(predicted) == len(images)
+
+
 def test_random_folds_are_drawn_once(images, labels):
     # Without a seed every split() differs: equal classifiers get equal scores only on equal folds.
     cv = StratifiedKFold(3, shuffle=True)
