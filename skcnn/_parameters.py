@@ -15,7 +15,7 @@ def int_pair(name: str, value: Any, *, least: int = 1) -> tuple[int, int]:
     ValueError
         If `value` is neither, or smaller than `least`.
     """
-    sizes = (value, value) if _is_int(value) else tuple(value)
+    sizes = (value, value) if _is_int(value) else _as_tuple(value)
     if len(sizes) != 2 or not all(_is_int(size) and size >= least for size in sizes):
         raise ValueError(
             f"{name} must be (height, width), two ints of at least {least}, got {value!r}."
@@ -31,10 +31,17 @@ def layer_sizes(name: str, value: Any) -> tuple[int, ...]:
     ValueError
         If a size is not a positive int.
     """
-    sizes = (value,) if _is_int(value) else tuple(value)
+    sizes = (value,) if _is_int(value) else _as_tuple(value)
     if not all(_is_int(size) and size > 0 for size in sizes):
         raise ValueError(f"{name} must be positive ints, one a layer, got {value!r}.")
     return tuple(int(size) for size in sizes)
+
+
+def _as_tuple(value: Any) -> tuple:
+    try:
+        return tuple(value)
+    except TypeError:  # a bool, or an array without dimensions
+        return (value,)
 
 
 def _is_int(value: Any) -> bool:

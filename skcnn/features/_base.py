@@ -12,10 +12,10 @@ from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn._compat import fit_context
 from skcnn.images import ImageBatch, check_images
 
 
@@ -42,7 +42,7 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Return the working memory that one image takes."""
         return 8 * (images.shape[1] * images.shape[2] * images.shape[3] + self._n_features_out)
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn the shape of the images and check the parameters against it.
 
@@ -80,7 +80,7 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Returns
         -------
         features : ndarray of shape (n, n_features_out)
-            float32 for float32, uint8, uint16 and bool images, float64 for all others.
+            float32 for float32, float16, uint8, uint16 and bool images, float64 for all others.
 
         Raises
         ------

@@ -6,8 +6,8 @@ from math import isqrt, prod
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import int_pair
 from skcnn.features._base import ImageExtractor
 from skcnn.images import ImageBatch
@@ -18,7 +18,8 @@ _EPS = 1e-5
 class HOGExtractor(ImageExtractor):
     """Histogram of oriented gradients (HOG) of every image.
 
-    The result of :func:`skimage.feature.hog`, for batches: gradients by central differences, each
+    The result of :func:`skimage.feature.hog` for batches, in the precision that it has for float64
+    images: gradients by central differences, each
     pixel's gradient magnitude voted into the orientation histogram of its cell, and histograms
     normalised over overlapping blocks of cells. Of colour images each pixel takes the channel with
     the largest gradient.
@@ -31,8 +32,9 @@ class HOGExtractor(ImageExtractor):
     pixels_per_cell : (int, int) or "auto", default="auto"
         Height and width of a cell in pixels. "auto" takes square cells whose side is the largest
         power of two not above the square root of the image's shorter side: 2 pixels for 8x8 images,
-        4 for 28x28, 8 for 64x128. It is valid for every image; blocks are made smaller where the
-        image has fewer cells.
+        4 for 28x28, 8 for 64x128. It is valid for every image: blocks are made smaller where the
+        image has fewer cells, and a one-row image has cells of one pixel in one block, because
+        few cells of its one orientation would be alike after normalisation.
 
     cells_per_block : (int, int), default=(3, 3)
         Height and width of a block in cells.
@@ -138,8 +140,7 @@ class HOGExtractor(ImageExtractor):
     def _prepare(self, height: int, width: int, n_channels: int) -> int:
         block = int_pair("cells_per_block", self.cells_per_block)
         if isinstance(self.pixels_per_cell, str):
-            cell = _auto_cell(height, width)
-            block = (min(block[0], height // cell[0]), min(block[1], width // cell[1]))
+            cell, block = _auto_cell_and_block(height, width, block)
         else:
             cell = int_pair("pixels_per_cell", self.pixels_per_cell)
         n_cells = height // cell[0], width // cell[1]
@@ -151,6 +152,7 @@ class HOGExtractor(ImageExtractor):
                 f"{block[1] * cell[1]} pixels. Take smaller ones or pixels_per_cell='auto'."
             )
         self.pixels_per_cell_, self.cells_per_block_ = cell, block
+        self._as_fitted = self.orientations, self.block_norm, self.transform_sqrt
         return prod(n_blocks) * prod(block) * self.orientations
 
     def _bytes_per_image(self, images: ImageBatch) -> int:
@@ -159,7 +161,8 @@ class HOGExtractor(ImageExtractor):
         return 8 * (height * width * (4 * n_channels + 8) + 2 * self._n_features_out)
 
     def _extract(self, images: np.ndarray) -> np.ndarray:
-        if self.transform_sqrt:
+        orientations, block_norm, transform_sqrt = self._as_fitted
+        if transform_sqrt:
             if images.min() < 0:
                 raise ValueError(
                     f"transform_sqrt=True needs images without negative values, but X holds "
@@ -167,18 +170,21 @@ class HOGExtractor(ImageExtractor):
                 )
             images = np.sqrt(images)
         magnitude, angle = _gradients(images)
-        cells = _cell_histograms(magnitude, angle, self.pixels_per_cell_, self.orientations)
+        cells = _cell_histograms(magnitude, angle, self.pixels_per_cell_, orientations)
         windows = np.lib.stride_tricks.sliding_window_view(cells, self.cells_per_block_, (1, 2))
         blocks = np.moveaxis(windows, 3, -1)  # m, block row, block column, *block, orientation
         blocks = blocks.reshape(*blocks.shape[:3], -1)
-        return _normalise(blocks, self.block_norm).reshape(len(images), -1)
+        return _normalise(blocks, block_norm).reshape(len(images), -1)
 
 
-def _auto_cell(height: int, width: int) -> tuple[int, int]:
-    """Return a cell that suits the image; rows and columns of a one-row image are pixels."""
-    shorter = min((side for side in (height, width) if side > 1), default=1)
-    side = 1 << (isqrt(shorter).bit_length() - 1)
-    return min(side, height), min(side, width)
+def _auto_cell_and_block(
+    height: int, width: int, block: tuple[int, int]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return a cell that suits the image, and the block as far as it has cells for it."""
+    if min(height, width) == 1:
+        return (1, 1), (height, width)
+    side = 1 << (isqrt(min(height, width)).bit_length() - 1)
+    return (side, side), (min(block[0], height // side), min(block[1], width // side))
 
 
 def _gradients(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from skcnn._compat import Interval
 from skcnn.features._base import ImageExtractor
 
 

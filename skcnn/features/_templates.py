@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -11,13 +12,12 @@ from sklearn.base import (
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    _fit_context,
 )
 from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn._compat import Interval, fit_context
 from skcnn._labels import encode_labels
 from skcnn.images import ImageBatch, check_images
 
@@ -117,9 +117,9 @@ class TemplateMatcher(
         self.channel_axis = channel_axis
         self.chunk_mib = chunk_mib
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn the mean image of each class.
+        """Learn the templates of each class.
 
         Parameters
         ----------
@@ -149,16 +149,23 @@ class TemplateMatcher(
         self._n_features_out = len(self.templates_)
         return self
 
+    def _bytes_per_image(self) -> int:
+        # float64 images, centred and scaled, or k-means' copies of them.
+        return 4 * 8 * self.n_features_in_
+
+    def _chunks(self, images: ImageBatch) -> Iterator[slice]:
+        return images.chunks(self.chunk_mib, self._bytes_per_image())
+
     def _class_means(self, images: ImageBatch, codes: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(self.classes_), self.n_features_in_))
-        for rows in images.chunks(self.chunk_mib):
+        for rows in self._chunks(images):
             members = np.eye(len(self.classes_))[codes[rows]]
             sums += members.T @ _read_flat(images, rows)
         return sums / np.bincount(codes)[:, np.newaxis]
 
     def _cluster_centres(self, images: ImageBatch, codes: np.ndarray) -> list[np.ndarray]:
         rng = check_random_state(self.random_state)
-        at_most = max(self.n_templates, int(self.chunk_mib * 2**20 / (8 * self.n_features_in_)))
+        at_most = max(self.n_templates, int(self.chunk_mib * 2**20 / self._bytes_per_image()))
         centres = []
         for code in range(len(self.classes_)):
             members = np.flatnonzero(codes == code)
@@ -181,9 +188,10 @@ class TemplateMatcher(
         Returns
         -------
         correlations : ndarray of shape (n, n_all_templates)
-            Normalised cross-correlations, in [-1, 1]; float32 for float32, uint8, uint16 and bool
-            images, float64 for all others.
+            Normalised cross-correlations, in [-1, 1]; float32 for float32, float16, uint8, uint16
+            and bool images, float64 for all others.
         """
+        # Not called by predict: set_output would hand it a data frame.
         return self._correlations(X)
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -223,7 +231,7 @@ class TemplateMatcher(
         images = check_images(self, X, reset=False)
         templates = _unit_rows(self.templates_.reshape(len(self.templates_), -1))
         correlations = np.empty((len(images), len(templates)), dtype=images.dtype)
-        for rows in images.chunks(self.chunk_mib):
+        for rows in self._chunks(images):
             correlations[rows] = _unit_rows(_read_flat(images, rows)) @ templates.T
         return correlations
 
@@ -248,6 +256,8 @@ def _read_flat(images: ImageBatch, rows: slice) -> np.ndarray:
 
 def _unit_rows(rows: np.ndarray) -> np.ndarray:
     """Take the mean off each row and bring it to length 1; constant rows become zero."""
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    rows = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
     centred = rows - rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     rounding = np.finfo(np.float64).eps * np.linalg.norm(rows, axis=1, keepdims=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skcnn._compat import StrOptions, fit_context
 from skcnn.images._files import ImageFiles
 
 
@@ -60,7 +60,7 @@ class ImageReader(TransformerMixin, BaseEstimator):
         self.size = size
         self.mode = mode
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> ImageReader:
         """Learn the size of the images, if `size` does not give it.
 

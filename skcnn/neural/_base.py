@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from copy import deepcopy
 from functools import partial
+from math import prod
 from numbers import Integral, Real
 from typing import Any, Self
 from weakref import WeakKeyDictionary
@@ -12,16 +13,16 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.model_selection import train_test_split
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from skcnn._compat import Interval, Options, StrOptions, fit_context
 from skcnn._labels import encode_labels
 from skcnn.images import ImageBatch, check_images
 from skcnn.neural._batches import Standardizer, TrainingBatches, prediction_batches
+from skcnn.neural._devices import prediction_device, training_device
 from skcnn.neural._modules import (
     ACTIVATIONS,
     SeededDropout,
@@ -33,14 +34,16 @@ from skcnn.neural._modules import (
 from skcnn.neural._summary import NetworkSummary, summarize
 from skcnn.neural._training import LeanNet, train_network
 
+# Images that are predicted at a time, and what the maps between two layers may take for them.
 _PREDICT_BATCH = 128
+_PREDICT_BYTES = 64 * 2**20
 
 _TORCH_TYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
 
 # Networks rebuilt for prediction, with the weights that they hold, by device and type. They live
 # outside the estimators so that these stay plain data: a pickle, a clone and a comparison never see
 # a torch object.
-_rebuilt: WeakKeyDictionary[BaseEstimator, tuple[dict, dict]] = WeakKeyDictionary()
+_rebuilt: WeakKeyDictionary[BaseEstimator, tuple[list, dict]] = WeakKeyDictionary()
 
 
 class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
@@ -63,7 +66,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "random_state": ["random_state"],
@@ -81,7 +84,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
     def _layers(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
         """Return the untrained network for images (height, width, channels)."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any) -> Self:
         """Train the network from scratch.
 
@@ -106,7 +109,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         """
         images = check_images(self, X, reset=True)
         classes, codes = encode_labels(self, y, len(images))
-        device = _training_device(self.device)
+        device = training_device(self.device)
         images.ensure_finite()
         with torch.device("meta"):
             network = self._layers(images.shape[1:], len(classes))
@@ -143,9 +146,10 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         device: torch.device,
     ) -> LeanNet:
         # scikit-learn's penalty is alpha / 2 * |w|^2 for a batch, not for an image.
-        optimizer_options: dict[str, Any] = {"weight_decay": self.alpha / batch_size}
+        optimizer_options: dict[str, Any] = {"weight_decay": float(self.alpha / batch_size)}
         if self.solver == "sgd":
-            optimizer_options |= {"momentum": self.momentum, "nesterov": self.momentum > 0}
+            momentum = float(self.momentum)
+            optimizer_options |= {"momentum": momentum, "nesterov": momentum > 0}
         if device.type in ("cpu", "cuda"):
             optimizer_options["fused"] = True
         return train_network(
@@ -153,7 +157,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
             batches,
             validation,
             optimizer={"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.solver],
-            lr=self.learning_rate_init,
+            lr=float(self.learning_rate_init),
             optimizer_options=optimizer_options,
             max_iter=self.max_iter,
             n_iter_no_change=self.n_iter_no_change,
@@ -169,15 +173,25 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         everything = np.arange(len(codes))
         if not self.early_stopping:
             return everything, everything[:0]
-        train, valid = train_test_split(
-            everything, test_size=self.validation_fraction, stratify=codes, random_state=rng
-        )
-        return np.sort(train), np.sort(valid)
+        # In random order within the classes; the first image of each class stays in training.
+        mixed = rng.permutation(everything)
+        by_class = mixed[np.argsort(codes[mixed], kind="stable")]
+        first = np.unique(codes[by_class], return_index=True)[1]
+        candidates = np.delete(by_class, first)
+        n_valid = min(round(self.validation_fraction * len(codes)), len(candidates))
+        if n_valid == 0:
+            raise ValueError(
+                f"early_stopping=True with validation_fraction={self.validation_fraction} leaves "
+                f"no validation image: X holds {len(codes)} images of {len(first)} classes."
+            )
+        # Evenly spaced along the classes, so that each gives its share.
+        valid = candidates[np.linspace(0, len(candidates), n_valid, endpoint=False, dtype=int)]
+        return np.setdiff1d(everything, valid), np.sort(valid)
 
     def _batch_size(self, n_images: int) -> int:
         """Return the batch size; "auto" makes about 50 steps an epoch of 16 to 128 images each."""
         if isinstance(self.batch_size, str):
-            return int(np.clip(n_images // 50, 16, 128))
+            return min(int(np.clip(n_images // 50, 16, 128)), n_images)
         if self.batch_norm and self.batch_size == 1:
             raise ValueError(
                 "batch_size=1 leaves batch normalisation without statistics: take batch_size >= 2 "
@@ -240,8 +254,8 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         Returns
         -------
         probabilities : ndarray of shape (n, n_classes)
-            Rows sum to 1; columns are in the order of `classes_`. float64 for float64 images on
-            the CPU, else float32.
+            Rows sum to 1; columns are in the order of `classes_`. On the CPU of the floating type
+            that the images are read in, float32 for float32 and uint8, else float32.
         """
         return softmax(self._logits(X), axis=1)
 
@@ -271,8 +285,8 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         Returns
         -------
         logits : ndarray of shape (n, n_classes), or (n,) for two classes
-            With two classes: the second logit minus the first, positive for `classes_[1]`. float64
-            for float64 images on the CPU, else float32.
+            With two classes: the second logit minus the first, positive for `classes_[1]`. The
+            floating type is that of `predict_proba`.
         """
         logits = self._logits(X)
         return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
@@ -287,90 +301,58 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
             ``to_frame``.
         """
         check_is_fitted(self)
-        network = self._network(torch.device("cpu"), np.dtype(np.float32))
-        return summarize(network, self._stored_shape())
+        return summarize(self._blank_network(), self._stored_shape())
 
     def _logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         images: ImageBatch = check_images(self, X, reset=False)
-        device = _prediction_device(self.device)
+        device = prediction_device(self.device)
         # float64 is slow on most accelerators, and missing on some.
         dtype = images.dtype if device.type == "cpu" else np.dtype(np.float32)
-        network = self._network(device, dtype)
+        network, per_image = self._network(device, dtype)
+        batch_size = int(np.clip(_PREDICT_BYTES // per_image, 1, _PREDICT_BATCH))
         standardizer = Standardizer(self.input_mean_, self.input_scale_)
         logits = np.empty((len(images), len(self.classes_)), dtype=dtype)
-        batches = prediction_batches(images, _PREDICT_BATCH, standardizer, device, dtype)
+        batches = prediction_batches(images, batch_size, standardizer, device, _TORCH_TYPES[dtype])
         with torch.inference_mode():
             for rows, inputs in batches:
                 logits[rows] = network(inputs).cpu().numpy()
         return logits
 
-    def _network(self, device: torch.device, dtype: np.dtype) -> nn.Sequential:
-        """Return the fitted network, rebuilt from `weights_` if this process does not have it."""
-        weights, networks = _rebuilt.get(self, (None, {}))
-        if weights is not self.weights_:
+    def _network(self, device: torch.device, dtype: np.dtype) -> tuple[nn.Sequential, int]:
+        """Return the fitted network and the bytes that its layers need for an image.
+
+        It is rebuilt from `weights_` if this process does not have it, or has it of other weights.
+        """
+        weights = list(self.weights_.values())
+        known, networks = _rebuilt.get(self, ([], {}))
+        if len(known) != len(weights) or any(a is not b for a, b in zip(known, weights)):  # noqa: B905
             networks = {}
-            _rebuilt[self] = (self.weights_, networks)
+            _rebuilt[self] = (weights, networks)
         if (device, dtype) not in networks:
-            with torch.device("meta"):
-                as_fitted = type(self)(**self.architecture_)
-                network = as_fitted._layers(self._stored_shape(), len(self.classes_))
+            network = self._blank_network()
+            sizes = [prod(row.output_shape) for row in summarize(network, self._stored_shape())]
             network.to_empty(device="cpu")
             load_arrays(network, self.weights_)
             network.to(memory_format=torch.channels_last).to(device, _TORCH_TYPES[dtype]).eval()
-            networks[device, dtype] = network
+            # A layer's input and output, and the layout that a convolution may want them in.
+            networks[device, dtype] = network, 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
         return networks[device, dtype]
+
+    def _blank_network(self) -> nn.Sequential:
+        """Return the layers of the fitted network, as shapes without memory."""
+        with torch.device("meta"):
+            as_fitted = type(self)(**self.architecture_)
+            return as_fitted._layers(self._stored_shape(), len(self.classes_))
 
     def _stored_shape(self) -> tuple[int, int, int]:
         height, width, *channels = self.image_shape_
         return height, width, channels[0] if channels else 1
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "weights_")
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def _training_device(name: str) -> torch.device:
-    if name == "auto":
-        return _best_device()
-    device = _parse_device(name)
-    if not _is_available(device):
-        raise ValueError(
-            f"device={name!r} is not available here: torch {torch.__version__} finds no such "
-            "device. Take device='cpu', or 'auto' for the best one there is."
-        )
-    return device
-
-
-def _prediction_device(name: str) -> torch.device:
-    """Return the device asked for, or the CPU where a model fitted elsewhere does not find it."""
-    if name == "auto":
-        return _best_device()
-    device = _parse_device(name)
-    return device if _is_available(device) else torch.device("cpu")
-
-
-def _parse_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(
-            f"device must be 'auto', 'cpu', 'cuda', 'cuda:1' and so on, or 'mps', got {name!r}."
-        )
-    return device
-
-
-def _is_available(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
-    return device.type == "cpu" or torch.backends.mps.is_available()
-
-
-def _best_device() -> torch.device:
-    for name in ("cuda", "mps"):
-        if _is_available(torch.device(name)):
-            return torch.device(name)
-    return torch.device("cpu")

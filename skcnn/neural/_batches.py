@@ -12,7 +12,7 @@ from skcnn.images import ImageBatch
 
 # Converted training images up to this size are kept; larger sets are converted batch by batch.
 _CACHE_BYTES = 64 * 2**20
-_STATISTICS_MIB = 16
+_CHUNK_MIB = 16
 
 
 class Standardizer:
@@ -32,7 +32,7 @@ class Standardizer:
         """Learn mean and scale from the images at `indices`, chunk by chunk."""
         n_channels = images.shape[3]
         count, mean, squares = 0, np.zeros(n_channels), np.zeros(n_channels)
-        for rows in images.chunks(_STATISTICS_MIB):
+        for rows in images.chunks(_CHUNK_MIB):
             chosen = indices[
                 np.searchsorted(indices, rows.start) : np.searchsorted(indices, rows.stop)
             ]
@@ -49,7 +49,10 @@ class Standardizer:
         return cls(mean, np.where(scale > 1e-12 * (1 + np.abs(mean)), scale, 1.0))
 
     def __call__(self, images: np.ndarray) -> torch.Tensor:
-        """Return images (m, h, w, c) standardised, as a tensor of their floating type."""
+        """Return images (m, h, w, c) standardised, as a tensor of their floating type.
+
+        A float64 image with a large mean would lose itself if it were made float32 before.
+        """
         images = images - self.mean.astype(images.dtype)  # a copy: they may be the user's own X
         images /= self.scale.astype(images.dtype)
         return torch.from_numpy(images)
@@ -65,7 +68,7 @@ class TrainingBatches:
 
     Every iteration is one epoch; the order is drawn from `rng` anew each time, or kept if it is
     None. A last batch of a single image goes with the one before it, because batch normalisation
-    has no statistics of one image.
+    has no statistics of one image; with a batch size of one every batch is a single image.
     """
 
     def __init__(
@@ -85,7 +88,10 @@ class TrainingBatches:
         self._codes = torch.from_numpy(codes[indices].astype(np.int64)).to(device)
         self._kept: torch.Tensor | None = None
         if 4 * len(indices) * prod(images.shape[1:]) <= _CACHE_BYTES:
-            self._kept = self._read(np.arange(len(indices)))
+            self._kept = torch.empty((len(indices), *images.shape[1:]), device=device)
+            for rows in images.chunks(_CHUNK_MIB):
+                positions = np.arange(rows.start, min(rows.stop, len(indices)))
+                self._kept[rows.start : rows.stop] = self._read(positions)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -94,7 +100,8 @@ class TrainingBatches:
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         n = len(self._indices)
         order = np.arange(n) if self._rng is None else self._rng.permutation(n)
-        stops = [*range(self._batch_size, n - 1, self._batch_size), n]
+        smallest = min(2, self._batch_size)
+        stops = [*range(self._batch_size, n - smallest + 1, self._batch_size), n]
         for start, stop in zip([0, *stops[:-1]], stops, strict=True):
             chosen = order[start:stop]
             where = torch.from_numpy(chosen).to(self._device)
@@ -102,8 +109,8 @@ class TrainingBatches:
             yield as_input(inputs), self._codes[where]
 
     def _read(self, positions: np.ndarray) -> torch.Tensor:
-        images = self._images.take(self._indices[positions], np.float32)
-        return self._standardizer(images).to(self._device)
+        images = self._images.take(self._indices[positions])
+        return self._standardizer(images).to(self._device, torch.float32)
 
 
 def prediction_batches(
@@ -111,9 +118,9 @@ def prediction_batches(
     batch_size: int,
     standardizer: Standardizer,
     device: torch.device,
-    dtype: np.dtype,
+    dtype: torch.dtype,
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield slices of the batch and their images as tensors of type `dtype`."""
     for start in range(0, len(images), batch_size):
         rows = slice(start, min(start + batch_size, len(images)))
-        yield rows, as_input(standardizer(images.read(rows, dtype)).to(device))
+        yield rows, as_input(standardizer(images.read(rows)).to(device, dtype))

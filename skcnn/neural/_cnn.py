@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 
+from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import int_pair, layer_sizes
 from skcnn.neural._base import NeuralClassifier
 from skcnn.neural._modules import (
@@ -60,9 +60,8 @@ class CNNClassifier(NeuralClassifier):
         averages in prediction.
 
     dropout : float, default=0.0
-        Probability with which a hidden unit of the
-        fully connected layers is dropped in training; 0.5 is the
-        classic setting. Nothing is dropped in prediction.
+        Probability with which a unit of a fully connected hidden layer is dropped in training; 0.5
+        is the classic setting. Nothing is dropped in prediction.
 
     solver : {"adam", "sgd"}, default="adam"
         Optimiser; "sgd" uses Nesterov's momentum.
@@ -91,25 +90,27 @@ class CNNClassifier(NeuralClassifier):
         An epoch counts as an improvement if the training loss falls, or with `early_stopping` the
         validation accuracy rises, by more than this.
 
-    n_iter_no_change : int, default=10
-        Stop after so many epochs without improvement.
+    n_iter_no_change : int or inf, default=10
+        Stop when more than so many epochs in a row were no improvement.
 
     early_stopping : bool, default=False
         Whether to set `validation_fraction` of the training images aside, watch the accuracy on
         them instead of the training loss, and keep the weights of the best epoch.
 
     validation_fraction : float, default=0.1
-        Part of the training images, of every class alike, that `early_stopping` sets aside.
+        Part of the training images that `early_stopping` sets aside, of every class its share; one
+        image of each class always stays in training.
 
     random_state : int, RandomState instance or None, default=None
-        Seed of weights, order, dropout and split. The same seed gives bit-identical weights on one
-        machine with one number of threads; torch's global generator is neither read nor changed.
+        Seed of weights, order, dropout and split. On the CPU the same seed gives bit-identical
+        weights on one machine with one number of threads; torch's global generator is neither read
+        nor changed.
 
     device : str, default="auto"
         "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is. A fitted classifier that
         does not find its device predicts on the CPU.
 
-    verbose : bool, default=False
+    verbose : bool or int, default=False
         Print one line an epoch.
 
     image_shape : tuple of int or None, default=None
@@ -235,12 +236,12 @@ class CNNClassifier(NeuralClassifier):
         max_iter: int = 20,
         shuffle: bool = True,
         tol: float = 1e-4,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: float = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         random_state: int | np.random.RandomState | None = None,
         device: str = "auto",
-        verbose: bool = False,
+        verbose: bool | int = False,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: int | None = -1,
     ) -> None:

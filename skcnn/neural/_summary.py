@@ -55,12 +55,12 @@ class NetworkSummary(tuple[LayerRow, ...]):
 
 
 def summarize(network: nn.Sequential, image_shape: tuple[int, int, int]) -> NetworkSummary:
-    """Send an empty image (height, width, channels) through the layers and note the shapes."""
+    """Send the shape of an image (height, width, channels) through layers without memory."""
     height, width, channels = image_shape
-    values = torch.zeros(1, channels, height, width)
+    values = torch.zeros(1, channels, height, width, device="meta")
     rows = [LayerRow("input", tuple(values.shape[1:]), 0)]
     with torch.no_grad():
-        for name, layer in network.named_children():
+        for name, layer in network.eval().named_children():
             values = layer(values)
             rows.append(LayerRow(name, tuple(values.shape[1:]), count_parameters(layer)))
     return NetworkSummary(rows)

@@ -46,8 +46,11 @@ class LeanNet(NeuralNet):
         except KeyboardInterrupt:
             if interrupts_propagate():
                 raise
+            if not any("train_loss" in row for row in self.history):
+                raise  # nothing has been learnt that would be worth keeping
             self.interrupted_ = True
         self.notify("on_train_end", X=train, y=None)
+        _ensure_finite(self.module_, len(self.history))
         return self
 
     def fit_loop(
@@ -110,10 +113,7 @@ class LeanNet(NeuralNet):
     def _record_loss(self, name: str, loss: float) -> None:
         epoch = len(self.history)
         if not math.isfinite(loss):
-            raise DivergedError(
-                f"{name} became {loss} in epoch {epoch}: training diverged. Try a smaller "
-                "learning_rate_init, and check the scale of X."
-            )
+            raise DivergedError(_diverged(f"{name} became {loss}", epoch))
         earlier = [row[name] for row in self.history[:-1]]
         self.history.record(name, loss)
         self.history.record(f"{name}_best", not earlier or loss < min(earlier))
@@ -133,13 +133,13 @@ class LeanNet(NeuralNet):
 
 
 class Patience(Callback):
-    """Stop when nothing has improved by `tol` for `n_iter_no_change` epochs, as scikit-learn does.
+    """Stop when more than `n_iter_no_change` epochs improve nothing by `tol`, as in scikit-learn.
 
     With a validation set its accuracy is watched, and the weights of the best epoch are put back
     at the end; without one the training loss is watched.
     """
 
-    def __init__(self, n_iter_no_change: int, tol: float) -> None:
+    def __init__(self, n_iter_no_change: float, tol: float) -> None:
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
 
@@ -152,13 +152,13 @@ class Patience(Callback):
         """Compare this epoch with the best one."""
         row = net.history[-1]
         score = row.get("valid_acc", -row["train_loss"])
-        self.epochs_without_ = 0 if score > self.best_ + self.tol else self.epochs_without_ + 1
+        self.epochs_without_ = 0 if score >= self.best_ + self.tol else self.epochs_without_ + 1
         if score > self.best_:
             self.best_ = score
             if "valid_acc" in row:
                 state = net.module_.state_dict()
                 self.best_state_ = {name: value.clone() for name, value in state.items()}
-        net.stop_training_ = self.epochs_without_ >= self.n_iter_no_change
+        net.stop_training_ = self.epochs_without_ > self.n_iter_no_change
 
     def on_train_end(self, net: LeanNet, **kwargs: Any) -> None:
         """Put the best weights back."""
@@ -194,7 +194,7 @@ def train_network(
     lr: float,
     optimizer_options: dict[str, Any],
     max_iter: int,
-    n_iter_no_change: int,
+    n_iter_no_change: float,
     tol: float,
     verbose: bool,
     device: torch.device,
@@ -221,7 +221,7 @@ def train_network(
             f"Training was interrupted in epoch {len(net.history)} of {max_iter}; the network "
             "keeps what it has learnt so far.",
             UserWarning,
-            stacklevel=3,
+            stacklevel=5,  # the caller of fit
         )
     return net
 
@@ -229,4 +229,18 @@ def train_network(
 def _has_batch_hook(callback: Callback) -> bool:
     return any(
         getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
+    )
+
+
+def _ensure_finite(module: nn.Module, epoch: int) -> None:
+    # The loss is taken before each step, so it says nothing about what the last one did.
+    for name, value in module.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise DivergedError(_diverged(f"{name} is not finite", epoch))
+
+
+def _diverged(what: str, epoch: int) -> str:
+    return (
+        f"{what} in epoch {epoch}: training diverged. Try a smaller learning_rate_init, and check "
+        "the scale of X."
     )

@@ -1,5 +1,7 @@
 """Chunks and threads change memory and speed of the extractors, not their results."""
 
+import threading
+import time
 import tracemalloc
 
 import numpy as np
@@ -34,6 +36,30 @@ def test_threads_do_not_change_features(n_jobs, images):
     expected = HOGExtractor().fit_transform(images)
     features = HOGExtractor(n_jobs=n_jobs, chunk_mib=0.1).fit_transform(images)
     np.testing.assert_array_equal(features, expected)
+
+
+def test_n_jobs_is_the_number_of_threads(images, monkeypatch):
+    extract, threads = HOGExtractor._extract, set()
+
+    def noted(self, chunk):
+        threads.add(threading.get_ident())
+        time.sleep(0.02)  # long enough for the other thread to take a chunk
+        return extract(self, chunk)
+
+    monkeypatch.setattr(HOGExtractor, "_extract", noted)
+    HOGExtractor(n_jobs=2, chunk_mib=0.1).fit_transform(images)
+    assert len(threads) == 2
+
+
+def test_memory_of_templates_is_about_a_chunk():
+    images = np.random.RandomState(0).randint(0, 256, size=(4000, 64, 64), dtype=np.uint8)
+    matcher = TemplateMatcher(chunk_mib=4)
+    for act in (lambda: matcher.fit(images, np.arange(4000) % 2), lambda: matcher.predict(images)):
+        tracemalloc.start()
+        act()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak / 2**20 < 6  # all at once would be 125 MiB in float64
 
 
 def test_memory_beyond_the_result_is_about_a_chunk(tmp_path):

@@ -95,7 +95,7 @@ def first_maps(stride, pool):
         "conv1.weight": np.array([[KERNEL]], dtype=np.float32),
         "conv1.bias": np.zeros(1, np.float32),
     }
-    network = cnn._network(torch.device("cpu"), np.dtype(np.float64))
+    network, _ = cnn._network(torch.device("cpu"), np.dtype(np.float64))
     convolutions = network[: list(dict(network.named_children())).index("flatten")]
     with torch.no_grad():
         return convolutions(torch.tensor(image[:1, None])).numpy()[0, 0]

@@ -41,6 +41,39 @@ def test_numbers_as_padding_are_torchs():
     assert shapes["conv1"] == tuple(expected)
 
 
+def compute(cnn, images):
+    """Output of the named layers of a fitted network, in float64."""
+    network, _ = cnn._network(torch.device("cpu"), np.dtype(np.float64))
+    values, outputs = torch.tensor(images)[:, None], {}
+    with torch.no_grad():
+        for name, layer in network.named_children():
+            values = layer(values)
+            outputs[name] = values.clone()  # relu works in place
+    return outputs
+
+
+@pytest.mark.parametrize("kernel_size", [2, 3, 4, (3, 2)])
+def test_same_padding_computes_what_torchs_does(kernel_size):
+    images = np.random.RandomState(0).rand(4, 7, 8)
+    cnn = CNNClassifier((3,), kernel_size=kernel_size, batch_norm=False, max_iter=1, random_state=0)
+    outputs = compute(cnn.fit(images, [0, 1, 0, 1]), images)
+    weight, bias = (torch.tensor(cnn.weights_[f"conv1.{n}"]).double() for n in ("weight", "bias"))
+    expected = nn.functional.conv2d(torch.tensor(images)[:, None], weight, bias, padding="same")
+    np.testing.assert_allclose(outputs["conv1"], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(("pool", "layer"), [("max", nn.MaxPool2d), ("average", nn.AvgPool2d)])
+def test_a_block_computes_activation_and_pooling(pool, layer):
+    images = np.random.RandomState(0).rand(4, 8, 8)
+    cnn = CNNClassifier((3,), pool=pool, batch_norm=False, max_iter=1, random_state=0)
+    outputs = compute(cnn.fit(images, [0, 1, 0, 1]), images)
+    np.testing.assert_allclose(
+        outputs["flatten"],
+        layer(2)(outputs["conv1"].relu()).permute(0, 2, 3, 1).flatten(1),
+        atol=1e-12,
+    )
+
+
 @pytest.mark.parametrize(("pool", "layer"), [("max", nn.MaxPool2d), ("average", nn.AvgPool2d)])
 def test_pooling_is_torchs(pool, layer):
     shapes = shapes_of((11, 8), conv_channels=(3,), pool=pool, pool_size=(3, 2))
@@ -125,6 +158,10 @@ def test_too_deep_a_network_names_the_sizes_after_each_layer():
     "parameters",
     [
         {"conv_channels": (8, 0)},
+        {"conv_channels": True},
+        {"kernel_size": True},
+        {"kernel_size": np.array(3)},
+        {"padding": True},
         {"kernel_size": (3, 3, 3)},
         {"stride": (1, 0)},
         {"padding": (-1, 0)},
@@ -148,3 +185,20 @@ def test_wrong_parameters_are_named(parameters):
 def test_batch_of_one_and_batch_normalisation_do_not_go_together():
     with pytest.raises(ValueError, match="batch_size=1"):
         shapes_of((8, 8), batch_size=1)
+
+
+def test_numpy_numbers_are_numbers():
+    X, y = np.random.RandomState(0).rand(20, 6, 6), np.arange(20) % 2
+    cnn = CNNClassifier(
+        np.array([3, 4]),
+        kernel_size=np.int64(3),
+        pool_size=np.array([2, 1]),
+        dropout=np.float64(0.5),
+        solver="sgd",
+        alpha=np.float32(0.1),
+        batch_size=np.int32(8),
+        learning_rate_init=np.float64(0.01),
+        momentum=np.float64(0.9),
+        max_iter=np.int64(2),
+    )
+    assert cnn.fit(X, y).n_iter_ == 2

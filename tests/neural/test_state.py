@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from skcnn import CNNClassifier, MLPClassifier, load_digit_images
+from skcnn.images import ImageBatch
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +94,17 @@ def test_changed_parameters_wait_for_the_next_fit(fitted, digits):
     assert "dense2" in {row.layer for row in changed.fit(*digits).summary()}
 
 
+def test_other_weights_are_other_predictions(fitted, digits):
+    changed = copy.copy(fitted)
+    changed.predict(digits[0])
+    bias = np.zeros(10, np.float32)
+    bias[3] = 1e6
+    changed.weights_ = fitted.weights_ | {"output.bias": bias}
+    assert set(changed.predict(digits[0])) == {3}
+    changed.weights_["output.bias"] = np.roll(bias, 1)
+    assert set(changed.predict(digits[0])) == {4}
+
+
 def test_prediction_keeps_the_type_of_the_images(fitted, digits):
     X = digits[0]
     assert fitted.predict_proba(X).dtype == np.float64
@@ -133,6 +145,29 @@ def test_fits_and_predicts_from_a_memory_map_without_loading_it(tmp_path, digits
     cnn = CNNClassifier((4,), max_iter=2, random_state=0)
     expected = cnn.fit(stored, y).predict_proba(stored)
     np.testing.assert_array_equal(cnn.fit(mapped, y).predict_proba(mapped), expected)
+
+
+def test_no_read_is_longer_than_a_chunk_or_batch(digits, monkeypatch):
+    X, y = digits
+    lengths, convert = [], ImageBatch._convert
+
+    def counted(self, raw, *args):
+        lengths.append(len(raw))
+        return convert(self, raw, *args)
+
+    monkeypatch.setattr(ImageBatch, "_convert", counted)
+    monkeypatch.setattr("skcnn.neural._batches._CACHE_BYTES", 0)
+    monkeypatch.setattr("skcnn.neural._batches._CHUNK_MIB", 0.005)
+    cnn = CNNClassifier((4,), max_iter=1, batch_size=20).fit(X.astype(np.float32), y)
+    assert max(lengths) == 20
+    lengths.clear()
+    cnn.predict(np.tile(X, (3, 1, 1)).astype(np.float32))
+    assert max(lengths) == 128
+    lengths.clear()
+    monkeypatch.setattr("skcnn.neural._base._PREDICT_BYTES", 40_000)
+    cnn.predict(X.astype(np.float32))
+    # Two float32 maps of 4 x 8 x 8, each in two layouts, are 4 KiB.
+    assert max(lengths) == 40_000 // 4096
 
 
 @pytest.mark.parametrize(

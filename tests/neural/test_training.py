@@ -1,8 +1,12 @@
 """The training engine, against a plain PyTorch loop and skorch's own callbacks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.neural_network import MLPClassifier as SklearnMLP
 from skorch.callbacks import Callback, EpochTimer, LRScheduler
 from torch import nn
 
@@ -11,7 +15,7 @@ from skcnn._interrupts import propagating_interrupts
 from skcnn.images import ImageBatch
 from skcnn.neural import _training
 from skcnn.neural._batches import Standardizer, TrainingBatches
-from skcnn.neural._training import LeanNet
+from skcnn.neural._training import LeanNet, Patience
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +101,94 @@ def test_input_is_not_written_to(digits):
 def test_standardizer_learns_mean_and_deviation_of_the_chosen_images(monkeypatch):
     images = np.random.RandomState(0).normal(1000, 2, size=(50, 6, 5, 3))
     chosen = np.arange(0, 50, 3)
-    monkeypatch.setattr("skcnn.neural._batches._STATISTICS_MIB", 0.005)
+    monkeypatch.setattr("skcnn.neural._batches._CHUNK_MIB", 0.005)
     standardizer = Standardizer.learn(ImageBatch(images), chosen)
     np.testing.assert_allclose(standardizer.mean, images[chosen].mean(axis=(0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(standardizer.scale, images[chosen].std(axis=(0, 1, 2)), rtol=1e-9)
 
 
-def test_statistics_come_from_the_training_images_only():
+@pytest.fixture
+def parts(monkeypatch):
+    """Indices of the training and the validation images of every network that is fitted."""
+    seen, original = [], TrainingBatches.__init__
+
+    def init(self, images, codes, indices, **options):
+        seen.append(indices)
+        original(self, images, codes, indices, **options)
+
+    monkeypatch.setattr(TrainingBatches, "__init__", init)
+    return seen
+
+
+def test_early_stopping_sets_aside_its_share_of_every_class(parts):
     rng = np.random.RandomState(0)
-    X, y = rng.rand(40, 4, 4), np.arange(40) % 2
-    mlp = MLPClassifier((3,), early_stopping=True, max_iter=1, random_state=0).fit(X, y)
-    assert not np.isclose(mlp.input_mean_[0], X.mean(), rtol=1e-9)
+    X, y = rng.rand(200, 4, 4), np.repeat([0, 1, 2], [100, 60, 40])
+    y = rng.permutation(y)
+    mlp = MLPClassifier((3,), early_stopping=True, validation_fraction=0.2, max_iter=1)
+    mlp.set_params(random_state=0).fit(X, y)
+    train, valid = parts
+    assert sorted([*train, *valid]) == list(range(200))
+    np.testing.assert_allclose(np.bincount(y[valid]), [20, 12, 8], atol=1)
+    # What is learnt from the images is learnt from the training part.
+    np.testing.assert_allclose(mlp.input_mean_, X[train].mean(), rtol=1e-12)
+    np.testing.assert_allclose(mlp.input_scale_, X[train].std(), rtol=1e-9)
+
+
+def test_no_image_is_set_aside_unless_asked_for(parts):
+    MLPClassifier((3,), max_iter=1).fit(np.eye(10), np.arange(10) % 2)
+    assert [len(part) for part in parts] == [10]
+
+
+def test_early_stopping_keeps_rare_classes_in_training(parts):
+    X, y = np.random.RandomState(0).rand(30, 4, 4), np.r_[np.zeros(28), 1, 2].astype(int)
+    mlp = MLPClassifier((3,), early_stopping=True, max_iter=1).fit(X, y)
+    train, valid = parts
+    assert len(valid) == 3
+    assert set(y[train]) == {0, 1, 2}
+    with pytest.raises(ValueError, match=r"early_stopping=True .* 3 images of 3 classes"):
+        mlp.fit(X[27:], y[27:])
+
+
+def test_validation_scores_are_accuracies_of_the_network_in_prediction_mode(parts, digits):
+    X, y = digits
+    cnn = CNNClassifier((4,), dropout=0.5, early_stopping=True, max_iter=4, random_state=0)
+    cnn.fit(X, y)
+    best = cnn.score(X[parts[1]], y[parts[1]])
+    assert best == pytest.approx(max(cnn.validation_scores_))
+
+
+def test_what_is_remembered_of_the_loss(digits):
+    mlp = MLPClassifier((5,), max_iter=4, learning_rate_init=0.1, random_state=0).fit(*digits)
+    assert len(mlp.loss_curve_) == mlp.n_iter_ == 4
+    assert mlp.loss_ == mlp.loss_curve_[-1]
+    assert mlp.best_loss_ == min(mlp.loss_curve_)
+
+
+def test_shuffling_changes_the_order_and_nothing_else_does(digits):
+    X, y = digits
+    mlp = MLPClassifier((5,), max_iter=2, random_state=0, shuffle=False)
+    reordered = mlp.fit(X[::-1], y[::-1]).loss_curve_
+    assert mlp.fit(X, y).loss_curve_ != reordered
+    shuffled = mlp.set_params(shuffle=True).fit(X, y).loss_curve_
+    assert shuffled != mlp.set_params(shuffle=False).fit(X, y).loss_curve_
+
+
+def test_a_large_mean_does_not_blur_float64_images():
+    rng = np.random.RandomState(0)
+    y = np.arange(60) % 2
+    X = rng.rand(60, 5, 5) * 0.1
+    X[y == 1, :3] += 0.1
+    mlp = MLPClassifier((10,), max_iter=30, random_state=0)
+    assert mlp.fit(X, y).score(X, y) == 1
+    assert mlp.fit(X + 1e9, y).score(X + 1e9, y) == 1
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "n", "expected"), [("auto", 5, 5), ("auto", 100, 16), ("auto", 2500, 50)]
+)
+def test_automatic_batch_size(batch_size, n, expected):
+    assert MLPClassifier(batch_size=batch_size)._batch_size(n) == expected
+    assert MLPClassifier()._batch_size(10**6) == 128
 
 
 def test_constant_images_train_without_nan():
@@ -115,7 +196,7 @@ def test_constant_images_train_without_nan():
     assert np.isfinite(mlp.predict_proba(np.full((1, 4, 4), 0.1))).all()
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(10, 3), (7, 3), (33, 32), (5, 5), (2, 16)])
+@pytest.mark.parametrize(("n", "batch_size"), [(10, 3), (7, 3), (33, 32), (5, 5), (2, 2)])
 def test_every_image_once_an_epoch_and_no_batch_of_one(n, batch_size):
     images = ImageBatch(np.arange(n, dtype=float).reshape(n, 1, 1))
     batches = TrainingBatches(
@@ -139,24 +220,58 @@ def test_every_image_once_an_epoch_and_no_batch_of_one(n, batch_size):
     assert n == 2 or epochs[0] != epochs[1]
 
 
+@pytest.mark.parametrize("kind", ["train_loss", "valid_acc"])
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_patience_is_that_of_scikit_learn(kind, patience):
+    values = [0.3, 0.5, 0.45, 0.5005, 0.6, 0.59, 0.58, 0.61, 0.6, 0.6, 0.6, 0.6, 0.6]
+    reference = SklearnMLP(tol=1e-3, n_iter_no_change=patience)
+    reference._no_improvement_count, reference.best_loss_ = 0, np.inf
+    reference.best_validation_score_, reference.validation_scores_ = -np.inf, []
+    reference.coefs_ = reference.intercepts_ = []
+    reference._score = lambda X, y, sample_weight=None: X
+    callback, net = Patience(patience, 1e-3), SimpleNamespace(history=[], stop_training_=False)
+    net.module_ = nn.Linear(1, 1)
+    callback.on_train_begin(net)
+    for value in values:
+        loss = 1 - value
+        net.history.append({"train_loss": loss} | ({kind: value} if kind == "valid_acc" else {}))
+        callback.on_epoch_end(net)
+        reference.loss_curve_ = [loss]
+        early = kind == "valid_acc"
+        reference._update_no_improvement_count(early, value, None, None)
+        assert callback.epochs_without_ == reference._no_improvement_count
+        assert net.stop_training_ == (reference._no_improvement_count > patience)
+
+
 def test_stops_when_the_loss_no_longer_improves(digits):
-    X, y = digits
-    mlp = MLPClassifier((5,), tol=1e9, n_iter_no_change=3, max_iter=50).fit(X, y)
-    # The first epoch improves on nothing at all, and so on infinity.
-    assert mlp.n_iter_ == len(mlp.loss_curve_) == 4
+    mlp = MLPClassifier((5,), tol=1e9, n_iter_no_change=3, max_iter=50).fit(*digits)
+    reference = SklearnMLP((5,), tol=1e9, n_iter_no_change=3, max_iter=50)
+    reference.fit(digits[0].reshape(300, -1), digits[1])
+    assert mlp.n_iter_ == len(mlp.loss_curve_) == reference.n_iter_
+    assert (
+        MLPClassifier((5,), tol=1e9, n_iter_no_change=np.inf, max_iter=9).fit(*digits).n_iter_ == 9
+    )
 
 
-def test_early_stopping_restores_the_best_weights(digits):
+def test_early_stopping_restores_the_best_weights(digits, monkeypatch):
     X, y = digits
-    cnn = CNNClassifier((4,), early_stopping=True, n_iter_no_change=3, max_iter=30, random_state=0)
-    cnn.set_params(learning_rate_init=0.02).fit(X, y)
-    scores = cnn.validation_scores_
-    assert len(scores) == cnn.n_iter_ < 30
-    assert scores[-1] < max(scores)
+    accuracies = iter([0.5, 0.7, 0.6, 0.65, 0.6, 0.6])
+    original = LeanNet._run_epoch
+
+    def run(self, batches, *, training, prefix):
+        original(self, batches, training=training, prefix=prefix)
+        if not training:
+            self.history[-1]["valid_acc"] = next(accuracies)
+
+    monkeypatch.setattr(LeanNet, "_run_epoch", run)
+    cnn = CNNClassifier((4,), early_stopping=True, n_iter_no_change=2, max_iter=30, random_state=0)
+    cnn.fit(X, y)
+    assert cnn.validation_scores_ == [0.5, 0.7, 0.6, 0.65, 0.6]
     # The same training, ended right after its best epoch, ends with the same weights.
-    best = int(np.argmax(scores)) + 1
-    again = CNNClassifier((4,), early_stopping=True, max_iter=best, random_state=0)
-    again.set_params(learning_rate_init=0.02).fit(X, y)
+    monkeypatch.undo()
+    again = CNNClassifier((4,), early_stopping=True, max_iter=2, random_state=0)
+    monkeypatch.setattr(Patience, "on_train_end", lambda self, net, **kwargs: None)
+    again.fit(X, y)
     for name, value in again.weights_.items():
         np.testing.assert_array_equal(cnn.weights_[name], value)
 
@@ -165,6 +280,12 @@ def test_diverged_training_stops_with_advice(digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"epoch \d+: training diverged.*learning_rate_init"):
         MLPClassifier((50, 50), solver="sgd", learning_rate_init=1e12).fit(X, y)
+
+
+def test_divergence_in_the_last_step_is_noticed(digits):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"is not finite in epoch 1: training diverged"):
+        CNNClassifier((4,), learning_rate_init=1e38, max_iter=1, batch_size=300).fit(X, y)
 
 
 def test_verbose_prints_one_line_an_epoch(digits, capsys):
@@ -176,29 +297,40 @@ def test_verbose_prints_one_line_an_epoch(digits, capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.fixture
-def interrupted_in_epoch_three(monkeypatch):
+@pytest.fixture(params=[3])
+def interrupted_epoch(monkeypatch, request):
     original = LeanNet._run_epoch
 
     def run(self, batches, **kwargs):
-        if len(self.history) == 3:
+        if len(self.history) == request.param:
             raise KeyboardInterrupt
         return original(self, batches, **kwargs)
 
     monkeypatch.setattr(LeanNet, "_run_epoch", run)
 
 
-@pytest.mark.usefixtures("interrupted_in_epoch_three")
+@pytest.mark.usefixtures("interrupted_epoch")
 def test_ctrl_c_leaves_a_fitted_model(digits):
     X, y = digits
     mlp = MLPClassifier((20,), max_iter=50, random_state=0)
-    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 50"):
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 50") as caught:
         mlp.fit(X, y)
-    assert mlp.n_iter_ == 2
-    assert mlp.score(X, y) > 0.3
+    assert caught[0].filename == __file__
+    assert mlp.n_iter_ == len(mlp.loss_curve_) == 2
+    assert mlp.predict_proba(X).shape == (300, 10)
 
 
-@pytest.mark.usefixtures("interrupted_in_epoch_three")
+@pytest.mark.usefixtures("interrupted_epoch")
+@pytest.mark.parametrize("interrupted_epoch", [1], indirect=True)
+def test_ctrl_c_before_anything_is_learnt_leaves_no_model(digits):
+    mlp = MLPClassifier((20,), max_iter=50)
+    with pytest.raises(KeyboardInterrupt):
+        mlp.fit(*digits)
+    with pytest.raises(NotFittedError):
+        mlp.predict(digits[0])
+
+
+@pytest.mark.usefixtures("interrupted_epoch")
 def test_ctrl_c_goes_through_to_the_work_around_the_fit(digits):
     with propagating_interrupts(), pytest.raises(KeyboardInterrupt):
         MLPClassifier((20,), max_iter=50).fit(*digits)
