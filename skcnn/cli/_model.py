@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from threadpoolctl import threadpool_limits
 
 from skcnn import __version__
 from skcnn._interrupts import propagating_interrupts
@@ -20,7 +21,7 @@ _FORMAT = "skcnn model 1"
 _CALIBRATION_FOLDS = 3
 
 
-def fit_final(estimator: Any, images: Any, labels: np.ndarray, n_jobs: int | None) -> Any:
+def fit_final(estimator: Any, images: Any, labels: np.ndarray, n_jobs: int) -> Any:
     """Fit a pipeline on all images; of a search, keep the winner.
 
     A classifier without probabilities (an SVM, say) gets them by temperature scaling of its
@@ -30,13 +31,15 @@ def fit_final(estimator: Any, images: Any, labels: np.ndarray, n_jobs: int | Non
     estimator = clone(estimator)
     if hasattr(estimator, "param_grid"):
         estimator.set_params(n_jobs=n_jobs)
-    with propagating_interrupts():
+    # As in the folds: each of the jobs with its share of the cores. Threads that share a busy core
+    # wait for one another, and a small network then takes many times as long.
+    n_threads = max(1, joblib.cpu_count() // n_jobs)
+    with propagating_interrupts(), threadpool_limits(n_threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report has those of the folds
         return _fit_with_probabilities(estimator, images, labels, n_jobs)
 
 
-def _fit_with_probabilities(
-    estimator: Any, images: Any, labels: np.ndarray, n_jobs: int | None
-) -> Any:
+def _fit_with_probabilities(estimator: Any, images: Any, labels: np.ndarray, n_jobs: int) -> Any:
     fitted = estimator.fit(images, labels)
     fitted = getattr(fitted, "best_estimator_", fitted)
     if hasattr(fitted, "predict_proba"):
