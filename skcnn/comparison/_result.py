@@ -14,6 +14,7 @@ from rich.text import Text
 from skcnn.comparison._files import write_text
 from skcnn.comparison._fold import FoldResult
 from skcnn.comparison._format import format_score, printable
+from skcnn.comparison._page import render_notebook_table, render_page
 from skcnn.comparison._summary import (
     PipelineSummary,
     compare_scores,
@@ -21,6 +22,7 @@ from skcnn.comparison._summary import (
     find_best,
     rank_pipelines,
 )
+from skcnn.comparison._table import ranking_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -240,8 +242,6 @@ class Comparison:
         page : str or None
             The page's text if `path` is None.
         """
-        from skcnn.comparison._page import render_page
-
         page = render_page(self)
         if path is None:
             return page
@@ -286,14 +286,10 @@ class Comparison:
 
     def __rich__(self) -> Group:
         """What `rich.print` shows: the ranking and the conclusion."""
-        from skcnn.comparison._table import ranking_table
-
         table = ranking_table(self._summaries(), self.setting["scoring"])
         return Group(table, Text(printable(self.conclusion)))
 
     def _repr_html_(self) -> str:
-        from skcnn.comparison._page import render_notebook_table
-
         return render_notebook_table(self)
 
 
