@@ -122,10 +122,8 @@ BELOW = {
     "datasets": {"images"},
     "features": {"images"},
     "neural": {"images", "features"},
-    "pretrained": {"images", "features", "neural"},
-    "inspection": {"images", "features", "neural", "pretrained"},
-    "comparison": {"images", "features", "neural", "pretrained", "datasets"},
-    "cli": {"images", "features", "neural", "pretrained", "datasets", "comparison", "inspection"},
+    "comparison": {"images", "features", "neural", "datasets"},
+    "cli": {"images", "features", "neural", "datasets", "comparison"},
 }
 
 
@@ -152,6 +150,11 @@ def test_imports_go_down_only(room):
     private = {path.stem for path in (ROOT / "skcnn").glob("_*.py")}
     for path in Path(room.__file__).parent.rglob("*.py"):
         assert set(imported_rooms(path)) <= BELOW[own] | {own} | private, path
+
+
+def test_modules_beside_the_rooms_import_none_of_them():
+    for path in (ROOT / "skcnn").glob("_[a-z]*.py"):
+        assert not set(imported_rooms(path)) & set(BELOW), path
 
 
 def sections(docstring):
