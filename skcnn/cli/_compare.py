@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
 from dataclasses import asdict
 from difflib import get_close_matches
 from typing import Any
 
 import joblib
-from rich.console import Console
 from sklearn.model_selection import StratifiedKFold
 
 from skcnn.cli._data import Data, load_data
 from skcnn.cli._errors import CommandError, first_line
+from skcnn.cli._messages import say
 from skcnn.cli._model import fit_final, save_model
 from skcnn.cli._output import MODEL, OutputFolder
 from skcnn.comparison import Comparison, compare_pipelines, default_pipelines
-from skcnn.comparison._format import printable
+from skcnn.comparison._progress import PatientConsole
 
 # Where no terminal limits a line, names need not be broken.
 _PLAIN_WIDTH = 100
@@ -38,13 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     comparison = _compare(pipelines, data, arguments, n_jobs)
     if comparison.interrupted and not comparison.folds:
         raise KeyboardInterrupt
-    print_ranking(comparison)
-    _announce(output.write_reports(comparison))
+    reports = output.write_reports(comparison)
+    _print_results(comparison)
+    _announce(reports)
     if comparison.interrupted:
-        _say(f"Stopped before all folds had run: no {MODEL}.")
+        say(f"Stopped before all folds had run: no {MODEL}.")
         return 130
     if comparison.best_name is None:
-        _say(f"Every pipeline failed: no {MODEL}.")
+        say(f"Every pipeline failed: no {MODEL}.")
         return 1
     return _write_model(output, comparison, pipelines, data, n_jobs)
 
@@ -97,14 +97,14 @@ def _write_model(
     output: OutputFolder, comparison: Comparison, pipelines: dict[str, Any], data: Data, n_jobs: int
 ) -> int:
     name = str(comparison.best_name)
-    _say(f"Fitting {name} on all images ...")
+    say(f"Fitting {name} on all images ...")
     try:
         fitted = fit_final(pipelines[name], data.images, data.labels, n_jobs)
     except KeyboardInterrupt:
-        _say(f"Stopped: no {MODEL}.")
+        say(f"Stopped: no {MODEL}.")
         return 130
     except Exception as error:
-        _say(f"{name} could not be fitted on all images, no {MODEL}: {first_line(error)}")
+        say(f"{name} could not be fitted on all images, no {MODEL}: {first_line(error)}")
         return 1
     path = output.path / MODEL
     image_format = data.image_format and asdict(data.image_format)
@@ -115,16 +115,22 @@ def _write_model(
 
 def print_ranking(comparison: Comparison) -> None:
     """Print the ranking and the conclusion on stdout."""
-    console = Console(highlight=False)
+    console = PatientConsole(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
     console.print(comparison)
 
 
+def _print_results(comparison: Comparison) -> None:
+    try:
+        print_ranking(comparison)
+    except OSError as error:  # a full disk, say: the reports are written, the work goes on
+        say(f"The ranking could not be printed: {error}")
+    for name, errors in comparison.errors.items():
+        fold, reason = min(errors.items())
+        say(f"{name} failed in fold {fold + 1}: {str(reason).splitlines()[0]}")
+
+
 def _announce(paths: list) -> None:
     for path in paths:
-        _say(f"Wrote {path}")
-
-
-def _say(message: str) -> None:
-    print(printable(message), file=sys.stderr)
+        say(f"Wrote {path}")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image
 
 from skcnn.cli._errors import CommandError, first_line
-from skcnn.comparison._format import printable
+from skcnn.cli._messages import say
 from skcnn.datasets import load_digit_images
-from skcnn.images import ImageFiles, load_image_folder
+from skcnn.images import ImageBatch, ImageFiles, load_image_folder
 
 # Up to here a folder is decoded once and kept; beyond, files are decoded whenever they are needed.
 _DECODED_BYTES = 2**30
@@ -79,10 +77,22 @@ def _load_npz(path: str) -> Data:
                 seen = ", ".join(arrays.files) or "nothing"
                 raise CommandError(f"{path} must hold the arrays X and y, it holds: {seen}.")
             images, labels = arrays["X"], arrays["y"]
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise CommandError(f"{path} cannot be read: {first_line(error)}") from error
+    except CommandError:
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything, MemoryError included
+        raise CommandError(f"{path} cannot be read: {_why_unreadable(error)}") from error
     _check_arrays(path, images, labels)
     return Data(images, labels, _format_of_array(images))
+
+
+def _why_unreadable(error: Exception) -> str:
+    text = first_line(error)
+    # NumPy's own messages advise to load pickles, which is never done here.
+    if "Object arrays" in text:
+        return "it holds Python objects; save labels as text or numbers, y.astype(str)."
+    if "pickle" in text or "context manager" in text:
+        return "it is not an .npz file of plain arrays."
+    return text
 
 
 def _check_arrays(path: str, images: Any, labels: Any) -> None:
@@ -105,6 +115,10 @@ def _check_arrays(path: str, images: Any, labels: Any) -> None:
             f"y of {path} must hold one label an image, shape {images.shape[:1]}, "
             f"it has shape {labels.shape}."
         )
+    try:
+        ImageBatch(images).ensure_finite()
+    except ValueError as error:
+        raise CommandError(f"X of {path} cannot be used: {first_line(error)}") from error
 
 
 def _format_of_array(images: np.ndarray) -> ImageFormat | None:
@@ -140,13 +154,13 @@ def _load_folder(path: str, size: tuple[int, int] | None, mode: str | None) -> D
             if size is None or mode is None:
                 own_size, own_mode = _inspect_folder(path)
                 size, mode = size or own_size, mode or own_mode
-                _say(f"Reading the images as {size[0]}x{size[1]} {mode} (--size, --mode).")
+                say(f"Reading the images as {size[0]}x{size[1]} {mode} (--size, --mode).")
                 caught.clear()
             loaded = load_image_folder(path, size=size, mode=mode, on_error="skip")
         except (OSError, ValueError) as error:
             raise CommandError(first_line(error)) from error
     for warning in caught:
-        _say(f"warning: {warning.message}")
+        say(f"warning: {warning.message}")
     images = loaded.images
     if np.prod(images.shape, dtype=np.int64) <= _DECODED_BYTES:
         images = images[:]
@@ -168,8 +182,3 @@ def _inspect_folder(path: str) -> tuple[tuple[int, int], str]:
 def _is_grey(filename: str) -> bool:
     with Image.open(filename) as image:
         return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-
-
-def _say(message: str) -> None:
-    lines = (printable(line) for line in message.splitlines())
-    print("\n".join(lines), file=sys.stderr)

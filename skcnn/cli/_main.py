@@ -72,9 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return 2
+    _escape_what_cannot_be_encoded()
     try:
         code = import_module(f"skcnn.cli._{arguments.command}").run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except CommandError as error:
         _report(arguments.command, f"error: {error}")
@@ -91,10 +93,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _report(command: str, message: str) -> None:
-    from skcnn.comparison._format import printable
+def _escape_what_cannot_be_encoded() -> None:
+    # A terminal or pipe that knows ASCII only gets escapes for the rest, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
-    print(f"skcnn {command}: {printable(message)}", file=sys.stderr)
+
+def _report(command: str, message: str) -> None:
+    from skcnn.cli._messages import say
+
+    say(f"skcnn {command}: {message}")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from skcnn.cli._errors import CommandError, first_line
 from skcnn.comparison._files import replacing
 
 _FORMAT = "skcnn model 1"
+_KEYS = {"pipeline", "estimator", "image_format"}
 _CALIBRATION_FOLDS = 3
 
 
@@ -70,6 +71,6 @@ def load_model(path: str) -> dict[str, Any]:
                 f"{path} is not a model that can be loaded "
                 f"({type(error).__name__}: {first_line(error)})."
             ) from error
-    if not isinstance(model, dict) or model.get("format") != _FORMAT:
+    if not isinstance(model, dict) or model.get("format") != _FORMAT or not model.keys() >= _KEYS:
         raise CommandError(f"{path} was not written by `skcnn compare`.")
     return {**model, "warnings": sorted({str(warning.message) for warning in caught})}

@@ -18,6 +18,8 @@ class OutputFolder:
     """Checked before any work: it can be written, and nothing in it would be lost unasked."""
 
     def __init__(self, path: str, *, force: bool) -> None:
+        if not path.strip():
+            raise CommandError("--output must name a folder.")
         self.path = Path(path)
         if self.path.exists() and not self.path.is_dir():
             raise CommandError(f"the output folder {path} exists as a file.")

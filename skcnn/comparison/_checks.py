@@ -71,7 +71,9 @@ def check_images_and_labels(X: Any, y: Any) -> np.ndarray:
         raise ValueError(f"y must hold class labels, got a {kind} target of dtype {y.dtype}.")
     classes = np.unique(y)
     if len(classes) < 2:
-        raise ValueError(f"y holds one class only, {classes[0]!r}: there is nothing to tell apart.")
+        raise ValueError(
+            f"y holds one class only, {str(classes[0])!r}: there is nothing to tell apart."
+        )
     return y
 
 
@@ -136,7 +138,18 @@ def _check_split(fold: int, split: Split, y: np.ndarray) -> None:
             f"Fold {fold} of cv has {len(train)} training and {len(test)} test images: "
             "both are needed."
         )
-    if max(train.max(), test.max()) >= len(y):
+    if train.dtype.kind not in "iu" or test.dtype.kind not in "iu":
+        raise ValueError(
+            f"Fold {fold} of cv must hold integer indices or masks, got {train.dtype} and "
+            f"{test.dtype}."
+        )
+    if min(train.min(), test.min()) < 0 or max(train.max(), test.max()) >= len(y):
         raise ValueError(f"Fold {fold} of cv names images beyond the {len(y)} of X.")
+    n_shared = len(np.intersect1d(train, test))
+    if n_shared:
+        raise ValueError(
+            f"Fold {fold} of cv has {n_shared} images in training and in test: a score on them "
+            "would say nothing about new images."
+        )
     if len(np.unique(y[train])) < 2:
         raise ValueError(f"The training images of fold {fold} of cv are all of one class.")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.parallel import delayed
 
 from skcnn.comparison._checks import (
     Split,
@@ -24,7 +24,7 @@ from skcnn.comparison._environment import describe_machine, library_versions
 from skcnn.comparison._fold import FoldError, FoldResult, run_fold
 from skcnn.comparison._progress import ProgressReport
 from skcnn.comparison._result import Comparison
-from skcnn.comparison._workers import start_workers
+from skcnn.comparison._workers import find_unsendable, make_parallel, start_workers
 
 
 def compare_pipelines(
@@ -87,8 +87,8 @@ def compare_pipelines(
 
     References
     ----------
-    C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
-    239-281, 2003. https://doi.org/10.1023/A:1024068626366
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
+       239-281, 2003. https://doi.org/10.1023/A:1024068626366
 
     Examples
     --------
@@ -144,15 +144,22 @@ def _run(
 ) -> tuple[list[FoldResult], bool]:
     """Results of the folds that ran, and whether Ctrl-C ended the run early."""
     tasks = [(name, fold) for name in estimators for fold in range(len(splits))]
+    unsendable = find_unsendable(estimators, n_jobs)
+    done: dict[tuple[str, int], FoldResult] = {
+        (name, fold): _lost_fold(name, fold, splits[fold], unsendable[name])
+        for name, fold in tasks
+        if name in unsendable
+    }
     jobs = (
         delayed(run_fold)(name, fold, estimators[name], X, y, splits[fold], scoring)
         for name, fold in tasks
+        if name not in unsendable
     )
-    # One job at a time per worker: a batch of quick ones would hold back the progress report.
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
-    done: dict[tuple[str, int], FoldResult] = {}
+    parallel = make_parallel(n_jobs)
     interrupted = False
     with ProgressReport(verbose, len(tasks), _name(scoring)) as progress:
+        for result in done.values():
+            progress.report(result)
         try:
             start_workers(n_jobs)
             for result in parallel(jobs):

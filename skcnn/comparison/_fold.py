@@ -16,6 +16,7 @@ from sklearn.metrics import get_scorer
 
 from skcnn._interrupts import propagating_interrupts
 from skcnn.comparison._cost import count_parameters, pickled_size
+from skcnn.images import ImageFiles
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,11 @@ def take(X: Any, indices: np.ndarray) -> Any:
         return X.iloc[indices]
     if isinstance(X, list | tuple):
         return [X[i] for i in indices]
-    return X[indices]
+    if isinstance(X, np.ndarray | ImageFiles) or np.all(np.diff(indices) > 0):
+        return X[indices]
+    # HDF5 data sets know increasing indices only.
+    increasing, positions = np.unique(indices, return_inverse=True)
+    return X[increasing][positions]
 
 
 def _measure(

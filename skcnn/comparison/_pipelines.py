@@ -46,14 +46,14 @@ def default_pipelines(
 
     References
     ----------
-    N. Dalal and B. Triggs, "Histograms of oriented gradients for human detection", CVPR 2005.
-    https://doi.org/10.1109/CVPR.2005.177
+    .. [1] N. Dalal and B. Triggs, "Histograms of oriented gradients for human detection", CVPR
+       2005. https://doi.org/10.1109/CVPR.2005.177
 
-    S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing
-    internal covariate shift", ICML 2015. https://arxiv.org/abs/1502.03167
+    .. [2] S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by
+       reducing internal covariate shift", ICML 2015. https://arxiv.org/abs/1502.03167
 
-    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
-    Journal of Machine Learning Research 15, 1929-1958, 2014.
+    .. [3] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from
+       overfitting", Journal of Machine Learning Research 15, 1929-1958, 2014.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def _pixel_pipelines(random_state: int | None) -> dict[str, Candidate]:
 
 def _hog_pipelines(random_state: int | None) -> dict[str, Candidate]:
     # The dual solver takes seconds where the primal one takes minutes on thousands of features.
-    linear = LinearSVC(dual=True, tol=1e-2, random_state=random_state)
+    linear = LinearSVC(C=0.1, dual=True, tol=1e-2, random_state=random_state)
     # How far contrast is evened out matters more to the kernel SVM than its C does.
     blocks: list = [(2, 2), (4, 4)]
     return {

@@ -12,6 +12,14 @@ from skcnn.comparison._fold import FoldResult
 from skcnn.comparison._format import format_duration, format_score
 
 
+class PatientConsole(Console):
+    """A console that falls silent when its reader has left, where rich ends the program."""
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing more."""
+        self.quiet = True
+
+
 class ProgressReport:
     """Reports each finished fold on stderr; a context manager."""
 
@@ -19,7 +27,9 @@ class ProgressReport:
         self.n_tasks = n_tasks
         self.scoring = scoring
         self.n_done = 0
-        self.console = Console(stderr=True, quiet=not verbose, highlight=False, soft_wrap=True)
+        self.console = PatientConsole(
+            stderr=True, quiet=not verbose, highlight=False, soft_wrap=True
+        )
         self.bar = self._make_bar() if verbose and self.console.is_terminal else None
 
     def __enter__(self) -> ProgressReport:
@@ -34,6 +44,12 @@ class ProgressReport:
     def report(self, result: FoldResult) -> None:
         """Tell that one fold of one pipeline is done."""
         self.n_done += 1
+        try:
+            self._print(result)
+        except OSError:  # a full disk, say: progress that cannot be shown must not end the work
+            self.console.quiet = True
+
+    def _print(self, result: FoldResult) -> None:
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=self.n_done)
             self.bar.console.print(self._describe(result))

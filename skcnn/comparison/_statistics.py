@@ -45,8 +45,8 @@ def corrected_resampled_ttest(differences: ArrayLike, n_train: float, n_test: fl
 
     References
     ----------
-    C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
-    239-281, 2003. https://doi.org/10.1023/A:1024068626366
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52,
+       239-281, 2003. https://doi.org/10.1023/A:1024068626366
 
     Examples
     --------

@@ -169,7 +169,7 @@ def _describe_incomplete(summaries: Sequence[PipelineSummary]) -> str:
     stopped = [summary.name for summary in summaries if summary.status == "interrupted"]
     parts = []
     if failed and len(failed) == len(summaries):
-        parts.append("Every pipeline failed; the errors are listed below.")
+        parts.append("Every pipeline failed.")
     elif failed:
         parts.append(f"{join_names(failed)} failed.")
     if stopped:

@@ -29,8 +29,8 @@ def load_digit_images(*, return_X_y: bool = False) -> Bunch | tuple[np.ndarray, 
 
     References
     ----------
-    E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
-    Repository, 1998. :doi:`10.24432/C50P49`
+    .. [1] E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
+       Learning Repository, 1998. :doi:`10.24432/C50P49`
 
     Examples
     --------

@@ -84,8 +84,8 @@ class HOGExtractor(ImageExtractor):
 
     References
     ----------
-    N. Dalal and B. Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR 2005.
-    :doi:`10.1109/CVPR.2005.177`
+    .. [1] N. Dalal and B. Triggs, "Histograms of Oriented Gradients for Human Detection", CVPR
+       2005. :doi:`10.1109/CVPR.2005.177`
 
     Examples
     --------

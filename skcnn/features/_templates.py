@@ -81,7 +81,7 @@ class TemplateMatcher(
 
     References
     ----------
-    J. P. Lewis, "Fast Normalized Cross-Correlation", Vision Interface 1995.
+    .. [1] J. P. Lewis, "Fast Normalized Cross-Correlation", Vision Interface 1995.
 
     Examples
     --------

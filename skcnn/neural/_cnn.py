@@ -172,13 +172,13 @@ class CNNClassifier(NeuralClassifier):
 
     References
     ----------
-    Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to document
-    recognition", Proceedings of the IEEE 86, 1998. :doi:`10.1109/5.726791`
+    .. [1] Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to
+       document recognition", Proceedings of the IEEE 86, 1998. :doi:`10.1109/5.726791`
 
-    S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015.
+    .. [2] S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015.
 
-    N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout", Journal
-    of Machine Learning Research 15, 2014.
+    .. [3] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout",
+       Journal of Machine Learning Research 15, 2014.
 
     Examples
     --------

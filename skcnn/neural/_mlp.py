@@ -142,8 +142,8 @@ class MLPClassifier(NeuralClassifier):
 
     References
     ----------
-    D. E. Rumelhart, G. E. Hinton and R. J. Williams, "Learning representations by back-propagating
-    errors", Nature 323, 1986. :doi:`10.1038/323533a0`
+    .. [1] D. E. Rumelhart, G. E. Hinton and R. J. Williams, "Learning representations by
+       back-propagating errors", Nature 323, 1986. :doi:`10.1038/323533a0`
 
     Examples
     --------

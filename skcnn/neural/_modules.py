@@ -181,8 +181,8 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
     References
     ----------
-    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural
-    networks", AISTATS 2010.
+    .. [1] X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
+       neural networks", AISTATS 2010.
     """
     for layer in network.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d)):

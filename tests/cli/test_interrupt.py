@@ -1,15 +1,17 @@
-"""Ctrl-C and the progress bar."""
+"""Ctrl-C, the progress bar, and readers that leave."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from skcnn.cli import main
-from tests.cli.helpers import words
+from tests.cli.helpers import FAST, OUTPUTS, digits, save_npz, words
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -78,3 +80,28 @@ def test_progress_bar_on_a_terminal():
     assert "Comparing" in text
     assert "2/2" in text
     assert "fold 2: accuracy" in text
+
+
+@pytest.mark.parametrize("redirection", ["| true", "2>&1 | true", "> /dev/full", "2> /dev/full"])
+def test_nothing_is_lost_when_nobody_reads(redirection):
+    X, y = digits()
+    arguments = " ".join([save_npz(X=X, y=y), "--output", "out", *FAST])
+    command = f"{shlex.quote(sys.executable)} -m skcnn compare {arguments} {redirection}"
+    subprocess.run(["bash", "-c", command], timeout=120, check=False)
+    assert sorted(os.listdir("out")) == OUTPUTS
+
+
+def test_a_terminal_that_knows_ascii_only_gets_escapes():
+    X, y = digits()
+    names = np.array(["nü\N{SNOWMAN}ll", "b", "c"])
+    arguments = [save_npz(X=X, y=names[y]), "--output", "out", "--quiet", *FAST]
+    done = subprocess.run(
+        [sys.executable, "-m", "skcnn", "compare", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert b"0.9" in done.stdout
+    assert b"Traceback" not in done.stderr
+    assert sorted(os.listdir("out")) == OUTPUTS

@@ -131,8 +131,15 @@ class TestUsageErrors:
             ({"X": np.zeros((4, 2, 2), complex), "y": np.zeros(4)}, "it holds complex128"),
             ({"X": np.zeros((0, 2, 2)), "y": np.zeros(0)}, "is empty"),
             ({"X": np.zeros((4, 3, 9, 9)), "y": np.zeros(4)}, "channels first"),
-            ({"X": np.array([{}] * 4), "y": np.zeros(4)}, "allow_pickle"),
+            ({"X": np.array([{}] * 4), "y": np.zeros(4)}, "it holds Python objects"),
             ({"X": np.zeros((4, 2, 2)), "y": np.zeros(4)}, "one class only"),
+            (
+                {
+                    "X": np.r_[np.zeros(12), np.nan].repeat(4).reshape(13, 2, 2),
+                    "y": np.arange(13) % 2,
+                },
+                "contains NaN: the first one found is in image 12",
+            ),
         ],
     )
     def test_npz(self, arrays, message, capsys):
@@ -156,3 +163,23 @@ class TestUsageErrors:
 
     def test_names_do_not_steer_the_terminal(self, capsys):
         assert "\x1b" not in usage_error(["compare", "\x1b[31mred.npz"], capsys)
+
+    @pytest.mark.parametrize("damage", ["renamed array", "cut", "nonsense"])
+    def test_npz_that_is_none(self, damage, capsys):
+        if damage == "renamed array":
+            np.save("data.npy", np.zeros((4, 2, 2)))
+            os.rename("data.npy", "data.npz")
+        else:
+            np.savez_compressed("data.npz", X=np.random.default_rng(0).random((9, 5, 5)), y=[0] * 9)
+            with open("data.npz", "rb+") as file:
+                content = bytearray(file.read())
+                content[60:200] = bytes(140)
+                file.seek(0)
+                file.truncate()
+                file.write(content if damage == "nonsense" else content[:100])
+        error = usage_error(["compare", "data.npz"], capsys)
+        assert error.startswith("skcnn compare: error: data.npz cannot be read: ")
+        assert "allow_pickle" not in error
+
+    def test_output_without_a_name(self, capsys):
+        assert "--output must name a folder" in usage_error(["compare", "--output", ""], capsys)

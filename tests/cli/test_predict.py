@@ -151,3 +151,8 @@ class TestModel:
         estimator = joblib.load("out/best.joblib")["estimator"]
         assert not hasattr(estimator, "cv_results_")
         assert hasattr(estimator, "predict_proba")
+
+    def test_a_model_without_its_parts_is_refused(self, capsys):
+        joblib.dump({"format": "skcnn model 1"}, "model.joblib")
+        error = usage_error(["predict", "model.joblib", "1.png"], capsys)
+        assert "model.joblib was not written by `skcnn compare`" in error

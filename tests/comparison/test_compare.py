@@ -1,4 +1,7 @@
+import h5py
+import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.base import clone
@@ -9,6 +12,7 @@ from sklearn.model_selection import (
     GridSearchCV,
     KFold,
     RepeatedStratifiedKFold,
+    ShuffleSplit,
     StratifiedKFold,
     cross_validate,
 )
@@ -244,7 +248,6 @@ def test_lists_of_paths(files, labels):
 
 
 def test_data_frames(images, labels):
-    pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(images.reshape(len(images), -1)).add_prefix("pixel")
     comparison = compare_pipelines({"a": GaussianNB()}, frame, pd.Series(labels), cv=3)
     assert not comparison.errors
@@ -364,3 +367,51 @@ def test_clone_is_what_is_fitted(images, labels):
     logistic = make_pipeline(PixelExtractor(), LogisticRegression(max_iter=200))
     comparison = compare_pipelines({"a": clone(logistic)}, images, labels, cv=2)
     assert comparison.folds[0].n_parameters == 4 * 64 + 4
+
+
+class Unsendable(GaussianNB):
+    """A classifier that no other process can be given."""
+
+    def __init__(self, generator=None):
+        super().__init__()
+        self.generator = generator
+
+    def __sklearn_clone__(self):
+        return self
+
+
+def test_a_pipeline_that_cannot_be_sent_to_a_worker_fails_alone(images, labels):
+    pipelines = {"a": bayes(), "b": Unsendable(i for i in range(3)), "c": bayes()}
+    comparison = compare_pipelines(pipelines, images, labels, cv=2, n_jobs=2)
+    assert set(comparison.errors) == {"b"}
+    assert "generator" in str(comparison.errors["b"][0])
+    assert not np.isnan([*comparison.scores["a"], *comparison.scores["c"]]).any()
+
+
+def test_hdf5_with_folds_in_any_order(images, labels, tmp_path):
+    cv = ShuffleSplit(2, random_state=0)
+    expected = compare_pipelines({"a": bayes()}, images, labels, cv=cv)
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        stored = file.create_dataset("X", data=images)
+        comparison = compare_pipelines({"a": bayes()}, stored, labels, cv=cv)
+    assert not comparison.errors
+    np.testing.assert_array_equal(comparison.scores["a"], expected.scores["a"])
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ((np.arange(100), np.arange(90, 120)), "10 images in training and in test"),
+        (([-1, *range(100)], [150]), "beyond the 200"),
+        (([0.5, 1.5], [150]), "integer indices"),
+    ],
+)
+def test_folds_that_are_none(split, message, images, labels):
+    with pytest.raises(ValueError, match=message):
+        compare_pipelines({"a": bayes()}, images, labels, cv=[split, split])
+
+
+def test_a_backend_that_returns_everything_at_once(images, labels):
+    with joblib.parallel_config("multiprocessing", n_jobs=2):
+        comparison = compare_pipelines({"a": bayes()}, images, labels, cv=2)
+    assert not comparison.errors
