@@ -40,7 +40,9 @@ def test_on_given_axes(comparison):
 def test_dollar_signs_are_no_mathematics(pipelines, images, labels, tmp_path):
     named = {"$a_{": pipelines["chance"], "b$ $": pipelines["centroid"]}
     display = compare_pipelines(named, images, labels, cv=2).plot()
-    display.figure_.savefig(tmp_path / "plot.png")
+    display.figure_.savefig(tmp_path / "plot.png")  # where matplotlib would parse mathematics
+    shown = {tick.get_text().replace(r"\$", "$") for tick in display.axes_[0].get_yticklabels()}
+    assert shown == set(named)
 
 
 def test_unknown_cost(comparison):
