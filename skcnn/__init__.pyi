@@ -1,7 +1,7 @@
 from . import comparison, datasets, features, images, neural
 from .comparison import Comparison, compare_pipelines, default_pipelines
 from .datasets import load_digit_images
-from .features import HOGExtractor, PixelExtractor, TemplateMatcher
+from .features import DescriptorSets, HOGExtractor, PixelExtractor, TemplateMatcher
 from .images import ImageFiles, ImageReader, load_image_folder
 from .neural import CNNClassifier, MLPClassifier
 
@@ -10,6 +10,7 @@ __version__: str
 __all__ = [
     "CNNClassifier",
     "Comparison",
+    "DescriptorSets",
     "HOGExtractor",
     "ImageFiles",
     "ImageReader",

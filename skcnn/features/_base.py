@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from math import ceil
+from collections.abc import Callable
+from math import ceil, prod
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import fit_context
@@ -24,23 +26,30 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
 
     A subclass has the parameters `image_shape`, `channel_axis`, `chunk_mib` and, if it pays,
     `n_jobs`; it says in :meth:`_prepare` what it makes of an image shape and in :meth:`_extract`
-    how a chunk of images becomes rows of features.
+    how a chunk of images becomes rows of features, or whatever else of one shape an image.
     """
 
     # Floating type that _extract wants its images in; None takes that of the batch.
     _working_dtype: type | None = None
 
     @abstractmethod
-    def _prepare(self, height: int, width: int, n_channels: int) -> int:
-        """Check the parameters against the image shape; return the number of features."""
+    def _prepare(self, height: int, width: int, n_channels: int) -> int | tuple[int, ...]:
+        """Check the parameters against the image shape; return the shape of one image's result.
+
+        An int is a number of features.
+        """
 
     @abstractmethod
     def _extract(self, images: np.ndarray) -> np.ndarray:
-        """Return the features, shape (m, n_features), of images of shape (m, h, w, c)."""
+        """Return the results, shape (m, *result shape), of images of shape (m, h, w, c)."""
+
+    def _returns_rows(self) -> bool:
+        """Tell whether an image's result is a row of features, as its parameters stand."""
+        return True
 
     def _bytes_per_image(self, images: ImageBatch) -> int:
         """Return the working memory that one image takes."""
-        return 8 * (images.shape[1] * images.shape[2] * images.shape[3] + self._n_features_out)
+        return 8 * (prod(images.shape[1:]) + self._n_features_out)
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -65,7 +74,9 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             If `X` is no image batch or a parameter does not fit its images.
         """
         images = check_images(self, X, reset=True)
-        self._n_features_out = self._prepare(*images.shape[1:])
+        result = self._prepare(*images.shape[1:])
+        self._result_shape = (result,) if isinstance(result, int) else tuple(result)
+        self._n_features_out = prod(self._result_shape)
         images.ensure_finite()
         return self
 
@@ -89,17 +100,39 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
-        features = np.empty((len(images), self._n_features_out), dtype=images.dtype)
+        results = np.empty((len(images), *self._result_shape), dtype=images.dtype)
 
         def fill(rows: slice) -> None:
-            features[rows] = self._extract(images.read(rows, self._working_dtype))
+            results[rows] = self._extract(images.read(rows, self._working_dtype))
 
+        self._in_chunks(images, fill)
+        return results
+
+    def _in_chunks(self, images: ImageBatch, work: Callable[[slice], Any]) -> list[Any]:
+        """Return what `work` makes of each chunk of rows, in order; `n_jobs` threads share them."""
         n_threads = effective_n_jobs(getattr(self, "n_jobs", None))
         # Enough chunks for every thread, none of more memory than was asked for.
         per_thread = self._bytes_per_image(images) * ceil(len(images) / n_threads) / 2**20
         chunks = images.chunks(min(self.chunk_mib, per_thread), self._bytes_per_image(images))
-        Parallel(n_jobs=n_threads, require="sharedmem")(delayed(fill)(rows) for rows in chunks)
-        return features
+        return Parallel(n_jobs=n_threads, require="sharedmem")(
+            delayed(work)(rows) for rows in chunks
+        )
+
+    @available_if(lambda self: self._returns_rows())
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features: the estimator's name and a number.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        names : ndarray of str
+            One a feature.
+        """
+        return super().get_feature_names_out(input_features)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -19,10 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from skcnn._compat import Interval, Options, StrOptions, fit_context
+from skcnn._devices import prediction_device, training_device
 from skcnn._labels import encode_labels
 from skcnn.images import ImageBatch, check_images
 from skcnn.neural._batches import Standardizer, TrainingBatches, prediction_batches
-from skcnn.neural._devices import prediction_device, training_device
 from skcnn.neural._modules import (
     ACTIVATIONS,
     SeededDropout,

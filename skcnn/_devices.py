@@ -1,4 +1,4 @@
-"""The device that a network is trained on, and the one that it predicts on."""
+"""The torch device to work on, and the one that a model fitted elsewhere falls back to."""
 
 from __future__ import annotations
 

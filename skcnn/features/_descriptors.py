@@ -1,0 +1,171 @@
+"""Sets of local descriptors, one set an image, of different sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+
+class DescriptorSets:
+    """Sets of local descriptors, one set an image, that need not be of one size.
+
+    It has a length, a shape and scikit-learn's ways of indexing, so it passes through pipelines,
+    splitters and searches like any `X`: an int gives one set as an ndarray, a slice or an array of
+    ints or bools gives :class:`DescriptorSets` again.
+
+    Parameters
+    ----------
+    descriptors : ndarray of shape (n_descriptors, n_values)
+        The descriptors of all images, those of the first image first.
+
+    sizes : array-like of int of shape (n,)
+        How many of them each image has; 0 for an image without any.
+
+    positions : ndarray of shape (n_descriptors, 2) or None, default=None
+        Row and column of each as a fraction of the image's height and width, from 0 to 1. Without
+        them nothing is known of where a descriptor lies, and a spatial pyramid is not possible.
+
+    scales : ndarray of shape (n_descriptors,) or None, default=None
+        Scale of each in pixels: the standard deviation of the Gaussian at which it was found.
+
+    orientations : ndarray of shape (n_descriptors,) or None, default=None
+        Orientation of each in radians.
+
+    Attributes
+    ----------
+    offsets : ndarray of int of shape (n + 1,)
+        The set of image i is ``descriptors[offsets[i]:offsets[i + 1]]``.
+
+    Raises
+    ------
+    ValueError
+        If the arrays do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import DescriptorSets
+    >>> sets = DescriptorSets(np.arange(10.0).reshape(5, 2), sizes=[3, 0, 2])
+    >>> sets
+    <DescriptorSets: 3 sets of 5 descriptors with 2 values>
+    >>> sets[2]
+    array([[6., 7.],
+           [8., 9.]])
+    >>> len(sets[[2, 1]]), sets[[2, 1]].descriptors.shape
+    (2, (2, 2))
+    """
+
+    ndim = 1
+
+    def __init__(
+        self,
+        descriptors: np.ndarray,
+        sizes: Any,
+        *,
+        positions: np.ndarray | None = None,
+        scales: np.ndarray | None = None,
+        orientations: np.ndarray | None = None,
+    ) -> None:
+        self.descriptors = np.asarray(descriptors)
+        self.sizes = np.asarray(sizes, dtype=np.intp)
+        self.positions, self.scales, self.orientations = positions, scales, orientations
+        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)])
+        self._check()
+
+    def _check(self) -> None:
+        shape = self.descriptors.shape
+        if len(shape) != 2:
+            raise ValueError(
+                f"descriptors must be of shape (n_descriptors, n_values), got {shape}."
+            )
+        if self.sizes.ndim != 1 or (self.sizes < 0).any() or self.offsets[-1] != shape[0]:
+            raise ValueError(
+                f"sizes must be one count an image, {shape[0]} in all as there are descriptors, "
+                f"got shape {self.sizes.shape} with a sum of {self.offsets[-1]}."
+            )
+        for name, expected in [
+            ("positions", (shape[0], 2)),
+            ("scales", (shape[0],)),
+            ("orientations", (shape[0],)),
+        ]:
+            values = getattr(self, name)
+            if values is not None and np.shape(values) != expected:
+                raise ValueError(f"{name} must be of shape {expected}, got {np.shape(values)}.")
+
+    @classmethod
+    def from_list(cls, sets: Iterable[Any]) -> DescriptorSets:
+        """Return the sets of a list of arrays.
+
+        Parameters
+        ----------
+        sets : iterable of array-like of shape (n_descriptors, n_values)
+            One an image, all with as many values.
+
+        Returns
+        -------
+        sets : DescriptorSets
+            The same descriptors, without positions.
+        """
+        arrays = [np.asarray(one) for one in sets]
+        for i, one in enumerate(arrays):
+            if one.ndim != 2 or one.shape[1] != arrays[0].shape[1]:
+                raise ValueError(
+                    "all sets must be of shape (n_descriptors, n_values) with as many values as the"
+                    f" first, of shape {arrays[0].shape}; set {i} has shape {one.shape}."
+                )
+        return cls(np.concatenate(arrays), [len(one) for one in arrays])
+
+    @property
+    def shape(self) -> tuple[int]:
+        """(n,): the number of sets."""
+        return (len(self.sizes),)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the descriptors' values."""
+        return self.descriptors.dtype
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        bounds = zip(self.offsets[:-1], self.offsets[1:], strict=True)
+        return (self.descriptors[start:stop] for start, stop in bounds)
+
+    def __repr__(self) -> str:
+        n_descriptors, n_values = self.descriptors.shape
+        what = f"{n_descriptors} descriptors with {n_values} values"
+        return f"<DescriptorSets: {len(self)} sets of {what}>"
+
+    def __getitem__(self, key: Any) -> np.ndarray | DescriptorSets:
+        if isinstance(key, tuple):  # scikit-learn indexes with [rows, ...]
+            rows, *rest = key
+            if any(item is not Ellipsis for item in rest):
+                raise IndexError(f"DescriptorSets takes one index, for the sets; got {key}.")
+            key = rows
+        if isinstance(key, slice) and key.step in (None, 1):
+            start, stop, _ = key.indices(len(self))
+            return self._of(slice(start, max(start, stop)))
+        chosen = np.arange(len(self))[key]
+        if chosen.ndim == 0:
+            return self.descriptors[self.offsets[chosen] : self.offsets[chosen + 1]]
+        return self._of(chosen)
+
+    def _of(self, rows: slice | np.ndarray) -> DescriptorSets:
+        sizes = self.sizes[rows]
+        if isinstance(rows, slice):
+            members: Any = slice(self.offsets[rows.start], self.offsets[rows.stop])
+        else:
+            within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            members = np.repeat(self.offsets[rows], sizes) + within
+        known = {
+            name: None if values is None else values[members]
+            for name, values in [
+                ("positions", self.positions),
+                ("scales", self.scales),
+                ("orientations", self.orientations),
+            ]
+        }
+        return DescriptorSets(self.descriptors[members], sizes, **known)

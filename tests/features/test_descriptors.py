@@ -1,0 +1,96 @@
+"""Sets of descriptors as containers: what is in them, and that scikit-learn can cut them."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.model_selection import KFold
+from sklearn.utils import _safe_indexing, check_consistent_length
+
+from skcnn import DescriptorSets
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(size, 4)) for size in (3, 0, 5, 1, 2)]
+
+
+@pytest.fixture
+def sets(arrays):
+    descriptors = np.concatenate(arrays)
+    return DescriptorSets(
+        descriptors,
+        [len(one) for one in arrays],
+        positions=descriptors[:, :2],
+        scales=descriptors[:, 2],
+        orientations=descriptors[:, 3],
+    )
+
+
+def test_an_int_gives_one_set(sets, arrays):
+    assert len(sets) == 5
+    assert sets.shape == (5,)
+    for i in range(-5, 5):
+        np.testing.assert_array_equal(sets[i], arrays[i])
+    for one, expected in zip(sets, arrays, strict=True):
+        np.testing.assert_array_equal(one, expected)
+    with pytest.raises(IndexError):
+        sets[5]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        slice(1, 4),
+        slice(None),
+        slice(4, 2),
+        slice(None, None, 2),
+        slice(None, None, -1),
+        [4, 0, 0],
+        np.array([True, False, True, True, False]),
+        np.array([], int),
+    ],
+    ids=str,
+)
+def test_a_selection_keeps_what_belongs_to_each_set(sets, arrays, key):
+    chosen = sets[key]
+    expected = [arrays[i] for i in np.arange(5)[key]]
+    assert len(chosen) == len(expected)
+    for one, other in zip(chosen, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(chosen.positions, chosen.descriptors[:, :2])
+    np.testing.assert_array_equal(chosen.scales, chosen.descriptors[:, 2])
+    np.testing.assert_array_equal(chosen.orientations, chosen.descriptors[:, 3])
+
+
+def test_scikit_learn_cuts_them(sets, arrays):
+    check_consistent_length(sets, np.zeros(5))
+    for train, _ in KFold(3).split(sets):
+        chosen = _safe_indexing(sets, train)
+        assert isinstance(chosen, DescriptorSets)
+        np.testing.assert_array_equal(
+            chosen.descriptors, np.concatenate([arrays[i] for i in train])
+        )
+
+
+def test_lists_become_sets_and_pickles_keep_them(arrays):
+    sets = DescriptorSets.from_list(arrays)
+    assert sets.positions is None
+    loaded = pickle.loads(pickle.dumps(sets))
+    for one, expected in zip(loaded, arrays, strict=True):
+        np.testing.assert_array_equal(one, expected)
+
+
+def test_what_does_not_fit_is_refused():
+    descriptors = np.zeros((5, 4))
+    with pytest.raises(ValueError, match=r"sizes.*5 in all"):
+        DescriptorSets(descriptors, [3, 3])
+    with pytest.raises(ValueError, match=r"positions must be of shape \(5, 2\), got \(5,\)"):
+        DescriptorSets(descriptors, [5], positions=np.zeros(5))
+    with pytest.raises(ValueError, match=r"n_descriptors, n_values"):
+        DescriptorSets(np.zeros(5), [5])
+    with pytest.raises(ValueError, match=r"set 1 has shape \(2, 3\)"):
+        DescriptorSets.from_list([np.zeros((2, 4)), np.zeros((2, 3))])
+    with pytest.raises(IndexError, match="one index"):
+        DescriptorSets(descriptors, [5])[0, 1]
