@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
 from skcnn import ImageFiles
 from tests.estimators import (
@@ -32,6 +32,10 @@ def each(estimators):
 
 def has(estimator, parameter):
     return parameter in estimator().get_params()
+
+
+def names_features(estimator):
+    return hasattr(make(estimator), "get_feature_names_out")
 
 
 def test_there_is_something_to_test():
@@ -145,10 +149,22 @@ def test_grid_search_takes_every_layout(estimator, layout, stored):
 
 
 def _classifier_after(estimator):
-    return [] if estimator in CLASSIFIERS else [LogisticRegression()]
+    # What is no row of features yet, as images or grids of descriptors, becomes one.
+    return [] if estimator in CLASSIFIERS else [FunctionTransformer(_as_rows), LogisticRegression()]
 
 
-@each(TRANSFORMERS)
+def _as_rows(features):
+    return features.reshape(len(features), -1)
+
+
+@each([estimator for estimator in TRANSFORMERS if not names_features(estimator)])
+def test_what_has_no_names_has_no_set_output(estimator):
+    X, y = labelled_images()
+    assert make(estimator).fit(X, y).transform(X).ndim != 2
+    assert not hasattr(make(estimator), "set_output")
+
+
+@each([estimator for estimator in TRANSFORMERS if names_features(estimator)])
 def test_set_output_names_the_features(estimator):
     X, y = labelled_images()
     plain = make(estimator).fit(X, y)
