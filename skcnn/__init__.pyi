@@ -1,7 +1,13 @@
 from . import comparison, datasets, features, images, neural
 from .comparison import Comparison, compare_pipelines, default_pipelines
 from .datasets import load_digit_images
-from .features import DescriptorSets, HOGExtractor, PixelExtractor, TemplateMatcher
+from .features import (
+    ConvolutionFilter,
+    DescriptorSets,
+    HOGExtractor,
+    PixelExtractor,
+    TemplateMatcher,
+)
 from .images import ImageFiles, ImageReader, load_image_folder
 from .neural import CNNClassifier, MLPClassifier
 
@@ -10,6 +16,7 @@ __version__: str
 __all__ = [
     "CNNClassifier",
     "Comparison",
+    "ConvolutionFilter",
     "DescriptorSets",
     "HOGExtractor",
     "ImageFiles",

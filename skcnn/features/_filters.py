@@ -1,0 +1,304 @@
+"""Filters: convolution with kernels that have a name or that the user gives, and the median."""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from skcnn._compat import Interval, StrOptions
+from skcnn._parameters import int_pair
+from skcnn.features._base import ImageExtractor
+from skcnn.features._kernels import (
+    KERNEL_NAMES,
+    checked_kernel,
+    correlate,
+    named_kernels,
+    normalised,
+    summed_up,
+    window_size,
+)
+from skcnn.images import ImageBatch
+
+
+class ConvolutionFilter(ImageExtractor):
+    """Filter every image: smooth it, sharpen it, find its edges, or take any kernel.
+
+    The result is images again, so that a pipeline can go on with
+    :class:`~skcnn.HOGExtractor` or another filter; with ``flatten=True`` it is rows of features.
+    Each channel of a colour image is filtered on its own.
+
+    Parameters
+    ----------
+    kernel : str or array-like of shape (kh, kw) or (k,), default="gaussian"
+        The kernel, by its name or by its weights:
+
+        * "box": the mean of the window; "gaussian": its mean with Gaussian weights
+        * "median": the median of the window, which removes single wrong pixels. It has no weights
+          and is no convolution.
+        * "sobel", "prewitt", "scharr": the gradient, along or across, see `direction`. A step from
+          0 to 1 answers 1, as in scikit-image.
+        * "laplacian": the sum of the second derivatives over 3 x 3 pixels; "log": that of the image
+          smoothed by a Gaussian, called the Laplacian of Gaussian
+        * "sharpen": the image minus its Laplacian
+
+        An array of shape (k,) is a kernel of one row, for signals. On one-row images the kernels
+        with a name have one row too: their sum over the rows.
+
+    size : int, (int, int) or "auto", default="auto"
+        Height and width of "box" and "median", where "auto" is 3, and of "gaussian" and "log",
+        where it reaches 4 `sigma` to every side. The other kernels with a name are 3 x 3.
+
+    sigma : float, default=1.0
+        Standard deviation in pixels of "gaussian" and "log".
+
+    direction : {"magnitude", "horizontal", "vertical"}, default="magnitude"
+        What "sobel", "prewitt" and "scharr" return: the derivative from left to right, that from
+        top to bottom, or the root of their mean square, as in scikit-image. The horizontal
+        derivative answers to vertical edges.
+
+    normalize : bool, default=False
+        Divide the weights of an array by their sum, so that the mean brightness stays. If they sum
+        to 0, as those of a derivative do, they are divided by the sum of the positive weights. The
+        kernels with a name have their scale already.
+
+    flip : bool, default=True
+        Turn an array by 180 degrees before it is laid over the image. True is the convolution of
+        mathematics and of :func:`scipy.signal.convolve2d`, False the correlation, which is what a
+        layer of a convolutional network computes. The kernels with a name are laid over the image
+        as described above either way.
+
+    mode : {"reflect", "constant", "nearest", "mirror", "wrap", "valid"}, default="reflect"
+        What lies beyond the border, in the words of :mod:`scipy.ndimage`: the image reflected at
+        the edge of its last pixel, `cval`, its last pixel repeated, the image reflected at the
+        centre of its last pixel, or its other side. With "valid" nothing does: the result is
+        smaller, because only windows that lie within the image count.
+
+    cval : float, default=0.0
+        The value beyond the border if ``mode="constant"``.
+
+    stride : int or (int, int), default=1
+        Distance in pixels from one window to the next, down and across. The first one stays.
+
+    flatten : bool, default=False
+        Return rows of features instead of images.
+
+    image_shape : tuple of int or None, default=None
+        Shape of one image when the rows of `X` are flat.
+
+    channel_axis : int or None, default=-1
+        Axis of a 4-D `X` that holds the channels, and of the images that are returned.
+
+    chunk_mib : float, default=64
+        Working memory in MiB of the chunk of images that each thread treats at a time.
+
+    n_jobs : int or None, default=None
+        Number of threads; None is 1 and -1 all processors.
+
+    Attributes
+    ----------
+    kernel_ : ndarray of shape (kh, kw) or (2, kh, kw), or None
+        The weights as they are laid over the image, normalised and flipped: the result is the sum
+        of weight times pixel. Two kernels, horizontal and vertical, for the magnitude of a
+        gradient; None for "median".
+
+    image_shape_ : tuple of int
+        Shape of the images seen in `fit`, (h, w) or (h, w, c).
+
+    n_features_in_ : int
+        Number of values of an image.
+
+    feature_names_in_ : ndarray of str
+        Names of the columns, if `fit` was given a data frame.
+
+    Raises
+    ------
+    ValueError
+        If an array is no kernel, or with ``mode="valid"`` larger than the images.
+
+    See Also
+    --------
+    TemplateMatcher : Finds patches whatever their brightness and contrast.
+
+    Notes
+    -----
+    ``transform`` returns images of shape (n, h, w) for grey images and (n, h, w, c) for colour
+    ones, or with the channels where `channel_axis` says that `X` has them; flat rows become images
+    too. With ``flatten=True`` the values of a row are in the order (h, w, c).
+
+    References
+    ----------
+    .. [1] R. C. Gonzalez and R. E. Woods, "Digital Image Processing", 4th edition, Pearson 2018,
+       chapters 3 and 10.
+
+    Examples
+    --------
+    Convolution turns the kernel, multiplies and sums up; on a signal:
+
+    >>> from skcnn import ConvolutionFilter
+    >>> ConvolutionFilter([1, 2, 1], mode="valid").fit_transform([[1, 1, 2]])
+    array([[[5.]]])
+    >>> ConvolutionFilter([1, 2, 1], mode="valid", normalize=True).fit_transform([[1, 1, 2]])
+    array([[[1.25]]])
+
+    The mean of 3 x 3 pixels:
+
+    >>> rows = ["12013", "21422", "10101", "12102", "25312"]
+    >>> image = [[int(pixel) for pixel in row] for row in rows]
+    >>> box = ConvolutionFilter("box", mode="valid")
+    >>> (box.fit_transform([image]) * 9).round()
+    array([[[12., 11., 14.],
+            [13., 11., 13.],
+            [16., 13., 11.]]])
+
+    Smoothing before the gradients of HOG:
+
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from skcnn import HOGExtractor, load_digit_images
+    >>> X, y = load_digit_images(return_X_y=True)
+    >>> smooth_hog = make_pipeline(ConvolutionFilter("gaussian", sigma=0.5), HOGExtractor())
+    >>> smooth_hog.fit_transform(X).shape
+    (1797, 324)
+    """
+
+    _parameter_constraints: dict = {
+        "kernel": [StrOptions(KERNEL_NAMES), "array-like"],
+        "size": [Interval(Integral, 1, None, closed="left"), "array-like", StrOptions({"auto"})],
+        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "direction": [StrOptions({"magnitude", "horizontal", "vertical"})],
+        "normalize": ["boolean"],
+        "flip": ["boolean"],
+        "mode": [StrOptions({"reflect", "constant", "nearest", "mirror", "wrap", "valid"})],
+        "cval": [Interval(Real, None, None, closed="neither")],
+        "stride": [Interval(Integral, 1, None, closed="left"), "array-like"],
+        "flatten": ["boolean"],
+        "image_shape": ["array-like", None],
+        "channel_axis": [Integral, None],
+        "chunk_mib": [Interval(Real, 0, None, closed="neither")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        kernel: Any = "gaussian",
+        *,
+        size: int | tuple[int, int] | str = "auto",
+        sigma: float = 1.0,
+        direction: str = "magnitude",
+        normalize: bool = False,
+        flip: bool = True,
+        mode: str = "reflect",
+        cval: float = 0.0,
+        stride: int | tuple[int, int] = 1,
+        flatten: bool = False,
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: int | None = -1,
+        chunk_mib: float = 64,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.kernel = kernel
+        self.size = size
+        self.sigma = sigma
+        self.direction = direction
+        self.normalize = normalize
+        self.flip = flip
+        self.mode = mode
+        self.cval = cval
+        self.stride = stride
+        self.flatten = flatten
+        self.image_shape = image_shape
+        self.channel_axis = channel_axis
+        self.chunk_mib = chunk_mib
+        self.n_jobs = n_jobs
+
+    def _returns_rows(self) -> bool:
+        return self.flatten
+
+    def _prepare(self, height: int, width: int, n_channels: int) -> tuple[int, ...]:
+        stride = int_pair("stride", self.stride)
+        if isinstance(self.kernel, str):
+            self._set_named_kernel(height, width)
+        else:
+            self._set_given_kernel()
+        if self.mode == "valid":
+            self._border = "nearest", 0.0  # does not reach what is kept
+            self._kept = self._windows_inside(height, width, stride)
+        else:
+            self._border = self.mode, float(self.cval)
+            self._kept = (0, height, stride[0]), (0, width, stride[1])
+        # Images of several channels have an axis for them.
+        channel_axis = (
+            None if self.channel_axis is None or n_channels == 1 else self.channel_axis % 4
+        )
+        self._as_fitted = self.flatten, channel_axis
+        shape = [len(range(*kept)) for kept in self._kept]
+        if self.flatten:
+            return (prod(shape) * n_channels,)
+        if channel_axis is not None:
+            shape.insert(channel_axis - 1, n_channels)
+        return tuple(shape)
+
+    def _set_named_kernel(self, height: int, width: int) -> None:
+        size = None if isinstance(self.size, str) else int_pair("size", self.size)
+        rows, columns = window_size(self.kernel, size, self.sigma)
+        self._window = (1 if height == 1 else rows), (1 if width == 1 else columns)
+        self._origin = (0, 0)
+        if self.kernel == "median":
+            self.kernel_ = None
+            return
+        kernels = [
+            summed_up(kernel, self._window)
+            for kernel in named_kernels(self.kernel, (rows, columns), self.sigma, self.direction)
+        ]
+        self.kernel_ = kernels[0] if len(kernels) == 1 else np.stack(kernels)
+
+    def _set_given_kernel(self) -> None:
+        kernel = checked_kernel(self.kernel)
+        if self.normalize:
+            kernel = normalised(kernel)
+        self.kernel_ = kernel[::-1, ::-1].copy() if self.flip else kernel
+        rows, columns = self._window = kernel.shape[0], kernel.shape[1]
+        # Turned by 180 degrees, the centre of a window of even size is the pixel before.
+        self._origin = -int(self.flip and rows % 2 == 0), -int(self.flip and columns % 2 == 0)
+
+    def _windows_inside(
+        self, height: int, width: int, stride: tuple[int, int]
+    ) -> tuple[tuple[int, int, int], ...]:
+        """Return start, stop and step of the rows and columns where the window is inside."""
+        rows, columns = self._window
+        if rows > height or columns > width:
+            raise ValueError(
+                f"images of {height} x {width} pixels are too small for a kernel of {rows} x "
+                f"{columns} with mode='valid'. Take a smaller kernel or a mode that says what lies "
+                "beyond the border, 'reflect' for one."
+            )
+        top, left = rows // 2 + self._origin[0], columns // 2 + self._origin[1]
+        return (
+            (top, top + height - rows + 1, stride[0]),
+            (left, left + width - columns + 1, stride[1]),
+        )
+
+    def _bytes_per_image(self, images: ImageBatch) -> int:
+        # The image, the responses to two kernels and what is between two passes.
+        return 8 * 6 * prod(images.shape[1:])
+
+    def _extract(self, images: np.ndarray) -> np.ndarray:
+        flatten, channel_axis = self._as_fitted
+        filtered = self._filter(images)[:, *(slice(*kept) for kept in self._kept)]
+        if flatten:
+            return filtered.reshape(len(images), -1)
+        return filtered[..., 0] if channel_axis is None else np.moveaxis(filtered, -1, channel_axis)
+
+    def _filter(self, images: np.ndarray) -> np.ndarray:
+        mode, cval = self._border
+        if self.kernel_ is None:
+            return ndimage.median_filter(images, size=(1, *self._window, 1), mode=mode, cval=cval)
+        if self.kernel_.ndim == 2:
+            return correlate(images, self.kernel_, self._origin, mode, cval)
+        horizontal, vertical = (
+            correlate(images, kernel, self._origin, mode, cval) for kernel in self.kernel_
+        )
+        return np.hypot(horizontal, vertical, out=horizontal) * sqrt(0.5)
