@@ -2,11 +2,15 @@ from . import comparison, datasets, features, images, neural
 from .comparison import Comparison, compare_pipelines, default_pipelines
 from .datasets import load_digit_images
 from .features import (
+    BagOfVisualWords,
     ConvolutionFilter,
     DescriptorSets,
+    FisherVectorEncoder,
+    FourierExtractor,
     HOGExtractor,
     PixelExtractor,
     TemplateMatcher,
+    VLADEncoder,
 )
 from .images import ImageFiles, ImageReader, load_image_folder
 from .neural import CNNClassifier, MLPClassifier
@@ -14,16 +18,20 @@ from .neural import CNNClassifier, MLPClassifier
 __version__: str
 
 __all__ = [
+    "BagOfVisualWords",
     "CNNClassifier",
     "Comparison",
     "ConvolutionFilter",
     "DescriptorSets",
+    "FisherVectorEncoder",
+    "FourierExtractor",
     "HOGExtractor",
     "ImageFiles",
     "ImageReader",
     "MLPClassifier",
     "PixelExtractor",
     "TemplateMatcher",
+    "VLADEncoder",
     "compare_pipelines",
     "comparison",
     "datasets",

@@ -9,10 +9,18 @@ from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import get_tags
 
 import skcnn
+from skcnn.features._encoder import DescriptorEncoder
 
 N_IMAGES = 30
 # Enough training for a separable problem of 30 images, so that tests stay quick.
-QUICK = {"max_iter": 12, "batch_size": 8, "learning_rate_init": 0.01, "random_state": 0}
+QUICK = {
+    "max_iter": 12,
+    "batch_size": 8,
+    "learning_rate_init": 0.01,
+    "n_modes": 4,
+    "n_words": 8,
+    "random_state": 0,
+}
 
 
 def public_rooms():
@@ -57,10 +65,17 @@ def reads_paths(estimator):
     return tags.string and not tags.two_d_array
 
 
+def takes_descriptors(estimator):
+    """Tell whether X is sets of descriptors, which may stand in an array of three dimensions."""
+    return issubclass(estimator, DescriptorEncoder)
+
+
 ESTIMATORS = find_estimators()
-OF_IMAGES = [estimator for estimator in ESTIMATORS if not reads_paths(estimator)]
+OF_NUMBERS = [estimator for estimator in ESTIMATORS if not reads_paths(estimator)]
+ENCODERS = [estimator for estimator in OF_NUMBERS if takes_descriptors(estimator)]
+OF_IMAGES = [estimator for estimator in OF_NUMBERS if not takes_descriptors(estimator)]
 CLASSIFIERS = [estimator for estimator in OF_IMAGES if is_classifier(make(estimator))]
-TRANSFORMERS = [estimator for estimator in OF_IMAGES if hasattr(estimator, "transform")]
+TRANSFORMERS = [estimator for estimator in OF_NUMBERS if hasattr(estimator, "transform")]
 
 
 def labelled_images(*, channels=None, dtype=np.float64, size=(8, 8)):

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from tests.estimators import ESTIMATORS, OF_IMAGES
+from tests.estimators import ESTIMATORS, OF_NUMBERS
 
 # Name of the estimator -> check -> why scikit-learn's own estimators of that kind fail it too.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
@@ -18,14 +18,14 @@ def ids(estimator):
 
 
 @parametrize_with_checks(
-    [estimator() for estimator in OF_IMAGES], expected_failed_checks=expected_failures
+    [estimator() for estimator in OF_NUMBERS], expected_failed_checks=expected_failures
 )
 def test_scikit_learns_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the check of array API input is skipped
     check(estimator)
 
 
-@pytest.mark.parametrize("estimator", OF_IMAGES, ids=ids)
+@pytest.mark.parametrize("estimator", OF_NUMBERS, ids=ids)
 def test_input_tags_switch_no_check_off(estimator):
     checks = list(estimator_checks_generator(estimator()))
     assert len(checks) > 40
@@ -42,5 +42,5 @@ def test_expected_failures_name_estimators_and_checks_that_exist():
 
 def test_only_readers_of_paths_are_without_checks():
     assert {estimator.__name__ for estimator in ESTIMATORS} - {
-        estimator.__name__ for estimator in OF_IMAGES
+        estimator.__name__ for estimator in OF_NUMBERS
     } == {"ImageReader"}

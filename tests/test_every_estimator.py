@@ -17,6 +17,7 @@ from tests.estimators import (
     CLASSIFIERS,
     N_IMAGES,
     OF_IMAGES,
+    OF_NUMBERS,
     TRANSFORMERS,
     assert_same_outputs,
     labelled_images,
@@ -43,7 +44,7 @@ def test_there_is_something_to_test():
     assert len(TRANSFORMERS) >= 2
 
 
-@each(OF_IMAGES)
+@each(OF_NUMBERS)
 def test_pickle_keeps_what_was_learnt(estimator):
     X, y = labelled_images()
     fitted = make(estimator).fit(X, y)
@@ -54,21 +55,26 @@ def test_pickle_keeps_what_was_learnt(estimator):
     assert_same_outputs(outputs(unfitted.fit(X, y), X), outputs(fitted, X))
 
 
-@each(OF_IMAGES)
+@each(OF_NUMBERS)
 def test_clone_after_fit_learns_the_same(estimator):
     X, y = labelled_images(channels=3)
     fitted = make(estimator).fit(X, y)
     assert_same_outputs(outputs(clone(fitted).fit(X, y), X), outputs(fitted, X))
 
 
-@each(OF_IMAGES)
+# A root enlarges what rounding leaves of a zero: the square root of 1e-8 is 1e-4.
+WITHOUT_ROOTS = {"FisherVectorEncoder": {"improved": False}, "VLADEncoder": {"normalize": "l2"}}
+
+
+@each(OF_NUMBERS)
 @pytest.mark.parametrize("channels", [None, 3])
 def test_float32_and_float64_agree(estimator, channels):
     single, y = labelled_images(channels=channels, dtype=np.float32)
     double = single.astype(np.float64)
-    fitted = make(estimator).fit(double, y)
+    smooth = WITHOUT_ROOTS.get(estimator.__name__, {})
+    fitted = make(estimator, **smooth).fit(double, y)
     assert_same_outputs(outputs(fitted, single), outputs(fitted, double), rtol=1e-4, atol=1e-5)
-    again = outputs(make(estimator).fit(single, y), single)
+    again = outputs(make(estimator, **smooth).fit(single, y), single)
     if "predict" in again:
         np.testing.assert_array_equal(again["predict"], fitted.predict(double))
     if "transform" in again:
@@ -247,7 +253,7 @@ def test_another_image_shape_is_refused_with_both_named(estimator):
             getattr(fitted, method)(other)
 
 
-@each(OF_IMAGES)
+@each(OF_NUMBERS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_images_that_are_not_finite_are_refused(estimator, value):
     X, y = labelled_images()
@@ -260,7 +266,7 @@ def test_images_that_are_not_finite_are_refused(estimator, value):
             getattr(fitted, method)(X)
 
 
-@each(OF_IMAGES)
+@each(OF_NUMBERS)
 def test_a_container_of_slices_is_read_in_place(estimator):
     X, y = labelled_images(dtype=np.uint8)
     expected = outputs(make(estimator).fit(X, y), X)
@@ -270,7 +276,7 @@ def test_a_container_of_slices_is_read_in_place(estimator):
     assert source.reads
 
 
-@each([estimator for estimator in OF_IMAGES if has(estimator, "chunk_mib")])
+@each([estimator for estimator in OF_NUMBERS if has(estimator, "chunk_mib")])
 def test_chunks_bound_what_is_read_at_once_and_change_nothing(estimator):
     X, y = labelled_images()
     expected = outputs(make(estimator).fit(X, y), X)
@@ -281,7 +287,7 @@ def test_chunks_bound_what_is_read_at_once_and_change_nothing(estimator):
     assert max(stop - start for start, stop in source.reads) == 1
 
 
-@each([estimator for estimator in OF_IMAGES if has(estimator, "n_jobs")])
+@each([estimator for estimator in OF_NUMBERS if has(estimator, "n_jobs")])
 def test_threads_change_nothing(estimator):
     X, y = labelled_images()
     fitted = make(estimator).fit(X, y)
@@ -293,7 +299,7 @@ def test_threads_change_nothing(estimator):
 RANDOM = {"TemplateMatcher": {"n_templates": 3}}
 
 
-@each([estimator for estimator in OF_IMAGES if has(estimator, "random_state")])
+@each([estimator for estimator in OF_NUMBERS if has(estimator, "random_state")])
 def test_random_state_repeats_a_fit_bit_for_bit(estimator):
     X, y = labelled_images()
 

@@ -14,7 +14,7 @@ from skorch import NeuralNet
 import skcnn
 from tests.estimators import (
     ESTIMATORS,
-    OF_IMAGES,
+    OF_NUMBERS,
     all_modules,
     is_estimator,
     labelled_images,
@@ -196,7 +196,7 @@ class TestDocumentation:
         assert re.search(rf"^ +(\w+\.)*{estimator.__name__}$", listed, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("estimator", OF_IMAGES, ids=lambda estimator: estimator.__name__)
+@pytest.mark.parametrize("estimator", OF_NUMBERS, ids=lambda estimator: estimator.__name__)
 def test_every_fitted_attribute_is_described(estimator):
     X, y = labelled_images()
     fitted = make(estimator).fit(X, np.array(["left", "up"])[y])

@@ -1,0 +1,267 @@
+"""The one path that every encoder of descriptor sets walks: sample, learn, pool over cells."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from numbers import Integral, Real
+from typing import Any, Protocol, Self
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.random import sample_without_replacement
+from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
+
+from skcnn._compat import Interval, fit_context
+from skcnn.features._pyramid import SpatialPyramid
+from skcnn.features._set_batch import SetBatch, check_sets
+
+# Bytes of a block of intermediate results that stays in the second level cache.
+_BLOCK_BYTES = 2**19
+
+
+class Coder(Protocol):
+    """What an encoder has learnt, in the floating type of the descriptors that it meets."""
+
+    n_codes: int
+    n_sums: int
+
+    def nearest(self, descriptors: np.ndarray) -> np.ndarray:
+        """Return the word or mode that each descriptor belongs to."""
+
+    def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
+        """Add what each descriptor says to the row of `sums` that is its target."""
+
+    def finish(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Return the rows of features, shape (m, n_features).
+
+        `sums` are those over the cells of each set, shape (m, n_cells, n_sums), and may be
+        overwritten; `counts` are the numbers of descriptors in the cells.
+        """
+
+
+class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """A transformer from sets of descriptors to rows of features of one length.
+
+    A subclass says in :meth:`_learn` what it learns of a sample of descriptors and gives in
+    :meth:`_coder` what encodes with it.
+    """
+
+    _parameter_constraints: dict = {
+        "spatial_pyramid": ["array-like"],
+        "max_descriptors": [Interval(Integral, 1, None, closed="left")],
+        "ignore_zeros": ["boolean"],
+        "random_state": ["random_state"],
+        "chunk_mib": [Interval(Real, 0, None, closed="neither")],
+        "n_jobs": [Integral, None],
+    }
+
+    @abstractmethod
+    def _learn(self, descriptors: np.ndarray, rng: np.random.RandomState) -> None:
+        """Learn from a float64 sample of descriptors."""
+
+    @abstractmethod
+    def _coder(self, dtype: np.dtype) -> Coder:
+        """Return what was learnt, ready for descriptors of a floating type."""
+
+    def _learn_from_sets(self, sets: SetBatch) -> None:
+        """Learn what the sample of descriptors does not tell."""
+
+    @abstractmethod
+    def _n_features(self, n_cells: int) -> int:
+        """Return the number of features, once fitted."""
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from a sample of the descriptors of all images.
+
+        Parameters
+        ----------
+        X : array-like or DescriptorSets
+            The descriptors: (n, k, n_values) for k of each image, (n, rows, columns, n_values) or
+            (n, n_scales, rows, columns, n_values) for those on a grid, (n, n_values) for one of
+            each image; :class:`DescriptorSets` or a list of arrays of shape (k_i, n_values) where
+            images have different numbers of them.
+
+        y : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        self : estimator
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If there is no descriptor at all, one of the sample is not finite, or
+            `spatial_pyramid` needs positions that `X` does not tell.
+        """
+        sets = check_sets(self, X, reset=True)
+        self._pyramid = SpatialPyramid(self.spatial_pyramid)
+        self._skips_zeros = self.ignore_zeros
+        self._ensure_positions(sets)
+        rng = check_random_state(self.random_state)
+        self._learn(self._sample(sets, rng), rng)
+        self._learn_from_sets(sets)
+        self._n_features_out = self._n_features(self._pyramid.n_cells)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return one row of features for every set.
+
+        Parameters
+        ----------
+        X : array-like or DescriptorSets
+            The descriptors, in a layout that `fit` takes.
+
+        Returns
+        -------
+        features : ndarray of shape (n, n_features_out)
+            float32 for descriptors of float32, float16, bool and integers of up to 16 bits, float64
+            for all others. Zeros for a set without descriptors.
+
+        Raises
+        ------
+        ValueError
+            If descriptors have another number of values than in `fit`, one is not finite, or
+            `spatial_pyramid` needs positions that `X` does not tell.
+        """
+        check_is_fitted(self)
+        sets = check_sets(self, X, reset=False)
+        self._ensure_positions(sets)
+        coder = self._coder(sets.dtype)
+        features = np.empty((len(sets), self._n_features_out), sets.dtype)
+
+        def fill(rows: slice) -> None:
+            features[rows] = self._encode(sets, rows, coder)
+
+        per_set = coder.n_sums * (self._pyramid.n_parts + 3 * self._pyramid.n_cells)
+        self._in_chunks(sets, fill, per_set * sets.dtype.itemsize)
+        return features
+
+    def assign(self, X: Any) -> np.ndarray:
+        """Return the visual word, or the mode, that each descriptor belongs to.
+
+        Parameters
+        ----------
+        X : array-like or DescriptorSets
+            The descriptors, in a layout that `fit` takes.
+
+        Returns
+        -------
+        words : ndarray of int
+            Numbers of words, in the shape of `X` without its last axis; (n_descriptors,) for sets
+            of different sizes: those of all sets, in order.
+        """
+        check_is_fitted(self)
+        sets = check_sets(self, X, reset=False)
+        words = np.empty(sets.n_descriptors, np.intp)
+        coder = self._coder(sets.dtype)
+
+        def fill(rows: slice) -> None:
+            descriptors, start = sets.read(rows), sets.offsets[rows.start]
+            for block in _blocks(descriptors, coder):
+                words[start + block.start : start + block.stop] = coder.nearest(descriptors[block])
+
+        self._in_chunks(sets, fill)
+        return words if sets.set_shape is None else words.reshape(len(sets), *sets.set_shape)
+
+    def _ensure_positions(self, sets: SetBatch) -> None:
+        if self._pyramid.needs_positions and not sets.has_positions:
+            raise ValueError(
+                f"spatial_pyramid={self.spatial_pyramid} needs to know where each descriptor lies: "
+                "X must be of shape (n, rows, columns, n_values), (n, n_scales, rows, columns, "
+                "n_values) or DescriptorSets with positions. spatial_pyramid=(1,) needs none."
+            )
+
+    def _sample(self, sets: SetBatch, rng: np.random.RandomState) -> np.ndarray:
+        """Return at most `max_descriptors` descriptors, drawn from those of all sets alike."""
+        n = sets.n_descriptors
+        if n == 0:
+            raise ValueError(
+                f"X holds no descriptors: all of its {len(sets)} sets are empty, and "
+                f"{type(self).__name__} learns from descriptors."
+            )
+        if n > self.max_descriptors:
+            indices = np.sort(sample_without_replacement(n, self.max_descriptors, random_state=rng))
+        else:
+            indices = np.arange(n)
+        sample = sets.take(indices, self.chunk_mib).astype(np.float64, copy=False)
+        if self.ignore_zeros:
+            says_something = sample.any(axis=1)
+            if says_something.any() and not says_something.all():
+                sample = sample[says_something]
+        return sample
+
+    def _encode(self, sets: SetBatch, rows: slice, coder: Coder) -> np.ndarray:
+        descriptors, targets = self._counted(sets, rows)
+        n_sets, n_parts = rows.stop - rows.start, self._pyramid.n_parts
+        sums = np.zeros((n_sets * n_parts, coder.n_sums), sets.dtype)
+        for block in _blocks(descriptors, coder):
+            coder.add(descriptors[block], targets[block], sums)
+        counts = np.bincount(targets, minlength=n_sets * n_parts)
+        return coder.finish(
+            self._pyramid.cell_sums(sums.reshape(n_sets, n_parts, -1)),
+            self._pyramid.cell_sums(counts.reshape(n_sets, n_parts)),
+        )
+
+    def _counted(self, sets: SetBatch, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return the descriptors that count, and the part of which set each lies in."""
+        descriptors, sizes = sets.read(rows), sets.sizes(rows)
+        targets = np.repeat(np.arange(len(sizes)) * self._pyramid.n_parts, sizes)
+        if self._pyramid.needs_positions:
+            targets += self._pyramid.part_of(sets.positions(rows))
+        if self._skips_zeros:
+            from skcnn.features._encoder_kernels import nonzero_rows
+
+            says_something = nonzero_rows(descriptors)
+            if not says_something.all():
+                return descriptors[says_something], targets[says_something]
+        return descriptors, targets
+
+    def _in_chunks(self, sets: SetBatch, work: Any, bytes_per_set: int = 0) -> list[Any]:
+        """Return what `work` makes of each chunk of sets, in order; `n_jobs` threads share them."""
+        n_threads = effective_n_jobs(self.n_jobs)
+        # The descriptors, converted and with the zeros taken out; where each is added.
+        bytes_per_descriptor = 2 * sets.n_values * sets.dtype.itemsize + 16
+        # The same chunks for any number of threads: matrix products round alike.
+        chunks = list(sets.chunks(self.chunk_mib, bytes_per_descriptor, bytes_per_set))
+        if n_threads == 1 or len(chunks) == 1:
+            return [work(rows) for rows in chunks]
+        with threadpool_limits(1, "blas"):
+            return Parallel(n_jobs=n_threads, require="sharedmem")(
+                delayed(work)(rows) for rows in chunks
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _blocks(descriptors: np.ndarray, coder: Coder) -> Iterator[slice]:
+    """Yield slices whose products with all codes stay in the cache."""
+    bytes_each = coder.n_codes * descriptors.dtype.itemsize
+    n_rows = max(128, _BLOCK_BYTES // bytes_each)
+    for start in range(0, len(descriptors), n_rows):
+        yield slice(start, min(start + n_rows, len(descriptors)))
+
+
+def unit_length(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
+    """Bring `values` to length 1 along the axes, in place; zeros stay zeros."""
+    lengths = np.sqrt(np.square(values).sum(axis=axis, keepdims=True))
+    lengths[lengths == 0] = 1
+    values /= lengths
+    return values
+
+
+def signed_power(values: np.ndarray, power: float) -> np.ndarray:
+    """Take the absolute values to a power, in place, and keep their signs."""
+    size = np.abs(values)
+    size = np.sqrt(size, out=size) if power == 0.5 else np.power(size, power, out=size)
+    return np.copysign(size, values, out=values)

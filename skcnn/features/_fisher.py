@@ -1,0 +1,280 @@
+"""Fisher vectors: how an image's descriptors would change a mixture of Gaussians."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn import config_context
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+
+from skcnn._compat import Interval
+from skcnn.features._encoder import DescriptorEncoder, signed_power, unit_length
+from skcnn.features._vocabulary import count_distinct, warn_if_fewer
+
+# Share of the mean variance that is added to all variances of the mixture.
+_LEAST_VARIANCE = 1e-3
+
+
+class FisherVectorEncoder(DescriptorEncoder):
+    """Fisher vectors: the gradient of a Gaussian mixture's likelihood by its parameters.
+
+    A mixture of Gaussians with diagonal covariances is learnt from a sample of the training images'
+    descriptors. An image is described by how its descriptors would have weights, means and
+    covariances of the mixture changed: the result of :func:`skimage.feature.fisher_vector`, for
+    whole batches. A principal component analysis (PCA) comes first, because diagonal covariances
+    suit values that are not correlated, and because fewer values make shorter vectors.
+
+    Parameters
+    ----------
+    n_modes : int, default=64
+        Number of Gaussians. Where there are fewer different descriptors to learn from, there are as
+        many as those, and a warning.
+
+    pca_components : int or None, default=64
+        Descriptors are reduced to so many principal components first, not whitened; to all where
+        they have fewer values. None leaves them as they are.
+
+    improved : bool, default=True
+        Take of each value the root, its sign kept, and bring each cell of the pyramid to length 1,
+        then the whole row [2]_.
+
+    spatial_pyramid : sequence of int or (int, int), default=(1,)
+        Grids over the image, each with its rows and columns of cells (an int is a square grid);
+        each cell has a Fisher vector of its own. ``(1, 2)`` pools over the whole image and its
+        quarters, ``(1, (3, 1))`` over the whole and three strips. All but ``(1,)`` needs `X` to
+        tell where descriptors lie.
+
+    max_descriptors : int, default=100000
+        PCA and mixture are learnt from so many descriptors at most, drawn at random from those of
+        all images alike.
+
+    max_iter : int, default=100
+        Number of iterations at most in which the mixture is learnt.
+
+    ignore_zeros : bool, default=True
+        Leave out descriptors that are all zero, as those of flat patches are: they are neither
+        learnt from nor encoded.
+
+    random_state : int, RandomState instance or None, default=None
+        Seed of the sample and of the mixture's start.
+
+    chunk_mib : float, default=8
+        Working memory in MiB of the chunk of sets that each thread treats at a time.
+
+    n_jobs : int or None, default=None
+        Number of threads; None is 1 and -1 all processors.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_modes,)
+        Weights of the Gaussians.
+
+    means_ : ndarray of shape (n_modes, n_components)
+        Their means, in principal components.
+
+    covariances_ : ndarray of shape (n_modes, n_components)
+        Their variances. A thousandth of the mean variance of all descriptors has been added to
+        each, so that none is zero.
+
+    pca_mean_ : ndarray of shape (n_values,) or None
+        What is taken off descriptors before they are projected; None without PCA.
+
+    pca_components_ : ndarray of shape (n_components, n_values) or None
+        The principal components; None without PCA.
+
+    n_iter_ : int
+        Number of iterations in which the mixture was learnt.
+
+    n_parameters_ : int
+        Number of values that were learnt: those of mixture and PCA.
+
+    n_features_in_ : int
+        Number of values of a descriptor.
+
+    feature_names_in_ : ndarray of str
+        Names of the columns, if `fit` was given a data frame.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two descriptors to learn from, or a spatial pyramid has no
+        positions to go by.
+
+    See Also
+    --------
+    VLADEncoder : Hard assignment and means only: half as long.
+    BagOfVisualWords : How many descriptors each word has, no more.
+
+    References
+    ----------
+    .. [1] F. Perronnin and C. Dance, "Fisher Kernels on Visual Vocabularies for Image
+       Categorization", CVPR 2007. :doi:`10.1109/CVPR.2007.383266`
+    .. [2] F. Perronnin, J. Sánchez and T. Mensink, "Improving the Fisher Kernel for Large-Scale
+       Image Classification", ECCV 2010. :doi:`10.1007/978-3-642-15561-1_11`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skcnn import FisherVectorEncoder
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(20, 6, 6, 8))  # 20 images, descriptors of 8 values on a 6 x 6 grid
+    >>> encoder = FisherVectorEncoder(n_modes=5, pca_components=4, random_state=0)
+    >>> encoder.fit_transform(X).shape  # 5 weights, 5 x 4 means, 5 x 4 variances
+    (20, 45)
+    """
+
+    _parameter_constraints: dict = {
+        "n_modes": [Interval(Integral, 1, None, closed="left")],
+        "pca_components": [Interval(Integral, 1, None, closed="left"), None],
+        "improved": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        **DescriptorEncoder._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        n_modes: int = 64,
+        *,
+        pca_components: int | None = 64,
+        improved: bool = True,
+        spatial_pyramid: Any = (1,),
+        max_descriptors: int = 100_000,
+        max_iter: int = 100,
+        ignore_zeros: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        chunk_mib: float = 8,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_modes = n_modes
+        self.pca_components = pca_components
+        self.improved = improved
+        self.spatial_pyramid = spatial_pyramid
+        self.max_descriptors = max_descriptors
+        self.max_iter = max_iter
+        self.ignore_zeros = ignore_zeros
+        self.random_state = random_state
+        self.chunk_mib = chunk_mib
+        self.n_jobs = n_jobs
+
+    def _learn(self, descriptors: np.ndarray, rng: np.random.RandomState) -> None:
+        if len(descriptors) < 2:
+            raise ValueError(
+                "A mixture of Gaussians is learnt from two or more descriptors; X has 1 sample to "
+                "learn from, a single descriptor that counts."
+            )
+        n_modes = count_distinct(descriptors, self.n_modes)
+        warn_if_fewer("n_modes", self.n_modes, n_modes)
+        points = self._learn_pca(descriptors)
+        mixture = GaussianMixture(
+            n_modes,
+            covariance_type="diag",
+            reg_covar=_LEAST_VARIANCE * points.var(axis=0).mean() or _LEAST_VARIANCE,
+            max_iter=self.max_iter,
+            random_state=rng.randint(2**31),
+        )
+        # NumPy goes in: without it scikit-learn would refuse to start from k-means.
+        with config_context(array_api_dispatch=False):
+            mixture.fit(points)
+        self.weights_, self.means_ = mixture.weights_, mixture.means_
+        self.covariances_, self.n_iter_ = mixture.covariances_, mixture.n_iter_
+        self.n_parameters_ += self.weights_.size + 2 * self.means_.size
+        self._improved = self.improved
+
+    def _learn_pca(self, descriptors: np.ndarray) -> np.ndarray:
+        """Learn the PCA, if there is to be one, and return what becomes of the descriptors."""
+        if self.pca_components is None:
+            self.pca_mean_ = self.pca_components_ = None
+            self.n_parameters_ = 0
+            return descriptors
+        solver = "covariance_eigh" if len(descriptors) > descriptors.shape[1] else "full"
+        pca = PCA(min(self.pca_components, *descriptors.shape), svd_solver=solver)
+        points = pca.fit_transform(descriptors)
+        self.pca_mean_, self.pca_components_ = pca.mean_, pca.components_
+        self.n_parameters_ = self.pca_mean_.size + self.pca_components_.size
+        return points
+
+    def _coder(self, dtype: np.dtype) -> _Gradients:
+        if self.pca_components_ is not None:
+            projection, shift = self.pca_components_, self.pca_components_ @ self.pca_mean_
+        else:
+            projection, shift = None, self.weights_ @ self.means_
+        return _Gradients(self, projection, shift, dtype)
+
+    def _n_features(self, n_cells: int) -> int:
+        return n_cells * (self.weights_.size + 2 * self.means_.size)
+
+
+class _Gradients:
+    """Sums of the gradients of the mixture's likelihood."""
+
+    def __init__(
+        self,
+        fitted: FisherVectorEncoder,
+        projection: np.ndarray | None,
+        shift: np.ndarray,
+        dtype: np.dtype,
+    ) -> None:
+        weights, covariances = fitted.weights_, fitted.covariances_
+        means = fitted.means_ if projection is not None else fitted.means_ - shift
+        self.improved = fitted._improved
+        self.n_codes, n_values = means.shape
+        self.n_sums = self.n_codes * (1 + 2 * n_values)
+        self.projection = None if projection is None else projection.T.astype(dtype, order="C")
+        self.shift = shift.astype(dtype)
+        self.means, self.scales = means.astype(dtype), (1 / np.sqrt(covariances)).astype(dtype)
+        # Logarithm of weight times density, but for a constant of all modes: [x, x^2] @ factors.
+        constants = np.log(weights) - 0.5 * np.log(covariances).sum(axis=1)
+        self.log_constants = constants.astype(dtype)
+        self.offsets = (constants - 0.5 * (means**2 / covariances).sum(axis=1)).astype(dtype)
+        factors = np.vstack([(means / covariances).T, (-0.5 / covariances).T])
+        self.factors = factors.astype(dtype, order="C")
+        # Posteriors below it are lost in rounding.
+        self.cutoff = dtype.type(21 if dtype.itemsize == 4 else 42)
+        roots = np.sqrt(weights)
+        self.expected = roots.astype(dtype)
+        self.normalizers = np.concatenate(
+            [1 / roots, np.repeat(1 / roots, n_values), np.repeat(-1 / (2**0.5 * roots), n_values)]
+        ).astype(dtype)
+
+    def nearest(self, descriptors: np.ndarray) -> np.ndarray:
+        return self._log_joint(self._points(descriptors)).argmax(axis=1)
+
+    def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
+        from skcnn.features._encoder_kernels import add_fisher_sums
+
+        points = self._points(descriptors)
+        add_fisher_sums(
+            points,
+            self._log_joint(points),
+            self.means,
+            self.scales,
+            self.log_constants,
+            self.cutoff,
+            targets,
+            sums,
+        )
+
+    def finish(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        filled = counts > 0
+        sums /= np.maximum(counts, 1)[..., np.newaxis].astype(sums.dtype)
+        sums *= self.normalizers
+        sums[..., : self.n_codes] -= self.expected * filled[..., np.newaxis]
+        rows = sums.reshape(len(sums), -1)
+        if not self.improved:
+            return rows
+        unit_length(signed_power(sums, 0.5))
+        return unit_length(rows)
+
+    def _points(self, descriptors: np.ndarray) -> np.ndarray:
+        """Return the descriptors as the mixture sees them, around its middle."""
+        if self.projection is not None:
+            descriptors = descriptors @ self.projection
+        return descriptors - self.shift
+
+    def _log_joint(self, points: np.ndarray) -> np.ndarray:
+        log_joint = np.hstack([points, np.square(points)]) @ self.factors
+        log_joint += self.offsets
+        return log_joint
