@@ -9,6 +9,7 @@ from .features import (
     FourierExtractor,
     HOGExtractor,
     PixelExtractor,
+    SIFTExtractor,
     TemplateMatcher,
     VLADEncoder,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "ImageReader",
     "MLPClassifier",
     "PixelExtractor",
+    "SIFTExtractor",
     "TemplateMatcher",
     "VLADEncoder",
     "compare_pipelines",

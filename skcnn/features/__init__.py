@@ -7,6 +7,7 @@ from skcnn.features._fisher import FisherVectorEncoder
 from skcnn.features._fourier import FourierExtractor
 from skcnn.features._hog import HOGExtractor
 from skcnn.features._pixels import PixelExtractor
+from skcnn.features._sift import SIFTExtractor
 from skcnn.features._templates import TemplateMatcher
 from skcnn.features._vlad import VLADEncoder
 
@@ -18,6 +19,7 @@ __all__ = [
     "FourierExtractor",
     "HOGExtractor",
     "PixelExtractor",
+    "SIFTExtractor",
     "TemplateMatcher",
     "VLADEncoder",
 ]

@@ -204,7 +204,7 @@ class SIFTExtractor(ImageExtractor):
         self.chunk_mib = chunk_mib
         self.n_jobs = n_jobs
 
-    def transform(self, X: Any) -> np.ndarray | DescriptorSets:
+    def transform(self, X: Any) -> Any:
         """Return the descriptors of every image.
 
         Parameters
@@ -269,13 +269,14 @@ class SIFTExtractor(ImageExtractor):
         return False
 
     def _prepare(self, height: int, width: int, n_channels: int) -> tuple[int, ...]:
+        self.bin_sizes_: tuple[float, ...] = ()
+        self.step_, self.positions_ = 0, np.empty((0, 2))
         self._on_keypoints, self._root = self.keypoints == "dog", bool(self.root_sift)
         self._detector = self.upsampling, self.n_octaves, self.n_scales, self.c_dog
         self._mixture = _mixture(self.color, n_channels)
         if self._on_keypoints:
             if self.color != "grey":
                 raise ValueError(f"color={self.color!r} needs keypoints='dense'; 'dog' has 'grey'.")
-            self.bin_sizes_, self.step_, self.positions_ = (), 0, np.empty((0, 2))
             return (N_VALUES,)
         self.bin_sizes_ = self._bin_sizes(height, width)
         smallest = min(self.bin_sizes_)
