@@ -102,11 +102,12 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         images = check_images(self, X, reset=False)
         results = np.empty((len(images), *self._result_shape), dtype=images.dtype)
 
-        def fill(rows: slice) -> None:
-            results[rows] = self._extract(images.read(rows, self._working_dtype))
-
-        self._in_chunks(images, fill)
+        self._in_chunks(images, lambda rows: self._fill(results[rows], images, rows))
         return results
+
+    def _fill(self, results: np.ndarray, images: ImageBatch, rows: slice) -> None:
+        """Write the results of the images `rows`; for subclasses that need no array between."""
+        results[:] = self._extract(images.read(rows, self._working_dtype))
 
     def _in_chunks(self, images: ImageBatch, work: Callable[[slice], Any]) -> list[Any]:
         """Return what `work` makes of each chunk of rows, in order; `n_jobs` threads share them."""

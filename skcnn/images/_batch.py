@@ -118,11 +118,43 @@ class ImageBatch:
         ValueError
             If an image holds NaN or infinity (the message says which), or the step is not 1.
         """
+        start, stop = self._bounds(rows)
+        return self._convert(np.asarray(self._source[start:stop]), range(start, stop), dtype)
+
+    def _bounds(self, rows: slice) -> tuple[int, int]:
         start, stop, step = rows.indices(len(self))
         if step != 1:
             raise ValueError(f"rows must be a slice with step 1, got {rows}.")
-        stop = max(start, stop)
-        return self._convert(np.asarray(self._source[start:stop]), range(start, stop), dtype)
+        return start, max(start, stop)
+
+    def read_stored(self, rows: slice) -> tuple[np.ndarray, float]:
+        """Return the images of a slice as they are stored where that spares a conversion.
+
+        Parameters
+        ----------
+        rows : slice
+            Which images, with step 1.
+
+        Returns
+        -------
+        images : ndarray of shape (m, h, w, c)
+            The images as ``uint8``, ``uint16``, ``float32`` or ``float64``, in C order. They may
+            share memory with `X`: not to be written to.
+
+        divisor : float
+            What brings them to the scale of :meth:`read`: 1 but for unsigned integers.
+
+        Raises
+        ------
+        ValueError
+            If an image holds NaN or infinity (the message says which), or the step is not 1.
+        """
+        if self._stored.kind != "u" or self._stored.itemsize > 2:
+            return self.read(rows), 1.0
+        start, stop = self._bounds(rows)
+        images = self._as_images(np.asarray(self._source[start:stop]))
+        native = self._stored.newbyteorder("=")
+        return np.ascontiguousarray(images, native), float(np.iinfo(native).max)
 
     def take(self, indices: np.ndarray, dtype: np.dtype | type | None = None) -> np.ndarray:
         """Return the images at `indices` (ints, in any order, or a mask) as :meth:`read` does."""
@@ -158,6 +190,12 @@ class ImageBatch:
             raw = np.asarray(self._source[rows])
             _ensure_finite(_as_numbers(raw), range(rows.start, rows.stop))
 
+    def _as_images(self, raw: np.ndarray) -> np.ndarray:
+        images = raw.reshape(len(raw), *self._one_image)
+        if self._channel_axis is None:
+            return images[..., np.newaxis]
+        return np.moveaxis(images, self._channel_axis, -1)
+
     def _convert(
         self, raw: np.ndarray, positions: range | np.ndarray, dtype: np.dtype | type | None
     ) -> np.ndarray:
@@ -165,11 +203,7 @@ class ImageBatch:
         raw = _as_numbers(raw)
         if raw.dtype.kind == "f":
             _ensure_finite(raw, positions)
-        images = raw.reshape(len(raw), *self._one_image)
-        if self._channel_axis is None:
-            images = images[..., np.newaxis]
-        else:
-            images = np.moveaxis(images, self._channel_axis, -1)
+        images = self._as_images(raw)
         if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2:
             return np.divide(images, np.iinfo(raw.dtype).max, dtype=dtype, order="C")
         with np.errstate(over="ignore"):
