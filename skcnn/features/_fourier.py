@@ -149,9 +149,10 @@ class FourierExtractor(ImageExtractor):
             self.frequencies_ = frequencies[inside]
             self.feature_of_frequency_ = np.arange(len(self.frequencies_))
         else:
-            n_rings = min(8, max(height, width) // 2) if self.n_rings == "auto" else self.n_rings
-            n_wedges = 8 if self.n_wedges == "auto" else self.n_wedges
-            cells = _polar_cells(frequencies / (height, width), max(n_rings, 1), n_wedges)
+            auto_rings = max(1, min(8, max(height, width) // 2))
+            n_rings = auto_rings if isinstance(self.n_rings, str) else self.n_rings
+            n_wedges = 8 if isinstance(self.n_wedges, str) else self.n_wedges
+            cells = _polar_cells(frequencies / (height, width), n_rings, n_wedges)
             order = np.argsort(cells, kind="stable")
             self.frequencies_ = frequencies[order]
             self.feature_of_frequency_ = np.unique(cells[order], return_inverse=True)[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -19,25 +19,42 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import Interval, fit_context
 from skcnn._labels import encode_labels
+from skcnn.features._patches import checked_patches, classes_of_patches
+from skcnn.features._sliding import best_matches, bytes_per_image
 from skcnn.images import ImageBatch, check_images
 
 
 class TemplateMatcher(
     ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator
 ):
-    """Compare every image with templates of each class by normalised cross-correlation.
+    """Compare every image with templates by normalised cross-correlation.
 
     The template of a class is its mean image; with more templates a class, they are the centres of
-    its clusters. As a classifier it picks the class of the template that correlates best; as a
-    transformer it returns the correlations. They lie in [-1, 1] and do not change with an image's
-    brightness or contrast, so a constant image correlates 0 with everything.
+    its clusters. Or the templates are patches that the user gives: the picture of a beak, say. Each
+    slides over the image, and where it correlates best counts.
+
+    As a classifier it picks the class of the template that correlates best; as a transformer it
+    returns the correlations. They lie in [-1, 1] and do not change with an image's brightness or
+    contrast, so a constant image correlates 0 with everything.
 
     Parameters
     ----------
     n_templates : int, default=1
-        Number of templates a class. More than one are found by k-means, on at most as many of the
-        class's images, drawn at random, as fit into `chunk_mib`. A class of fewer images has one
-        template an image.
+        Number of templates a class, unless `templates` are given. More than one are found by
+        k-means, on at most as many of the class's images, drawn at random, as fit into `chunk_mib`.
+        A class of fewer images has one template an image.
+
+    templates : list or array of patches, or None, default=None
+        Patches to find, each of shape (ph, pw) or, for colour images, with the channels where
+        `channel_axis` says that the images have them. They may be of different sizes, but not
+        larger than the images, and not constant.
+
+    template_labels : array-like of shape (n_templates,) or None, default=None
+        The class of each of `templates`. Several templates may stand for one class, and every class
+        needs at least one. With None the matcher is a transformer and no classifier.
+
+    return_positions : bool, default=False
+        Let ``transform`` also return where in the image each template correlates best.
 
     random_state : int, RandomState instance or None, default=None
         Seed of k-means. One template a class needs none.
@@ -56,14 +73,17 @@ class TemplateMatcher(
     classes_ : ndarray of shape (n_classes,)
         The class labels.
 
+        Not there with `templates` that have no labels.
+
     templates_ : ndarray of shape (n_all_templates, h, w) or (n_all_templates, h, w, c), float64
-        The templates, those of the first class first.
+        The templates, those of the first class first. With `templates`, which may be of different
+        sizes, a tuple of them.
 
     template_classes_ : ndarray of shape (n_all_templates,), int
-        The class of each template, an index of `classes_`.
+        The class of each template, an index of `classes_`. Not there without them.
 
     n_parameters_ : int
-        Number of values that were learnt: those of the templates.
+        Number of values of all templates.
 
     image_shape_ : tuple of int
         Shape of the images seen in `fit`, (h, w) or (h, w, c).
@@ -77,7 +97,9 @@ class TemplateMatcher(
     Raises
     ------
     ValueError
-        If `X` is no image batch or `y` does not hold one label of two or more classes an image.
+        If `X` is no image batch, `y` does not hold one label of two or more classes an image, or
+        `templates` are no patches of the images. If classes are asked for and there are none,
+        because `templates` came without `template_labels`.
 
     References
     ----------
@@ -92,10 +114,36 @@ class TemplateMatcher(
     (10, 8, 8)
     >>> matcher.score(X[1000:], y[1000:]) > 0.8
     True
+
+    A detector of beaks: how well the patch matches at its best place, and where that is.
+
+    >>> import numpy as np
+    >>> beak = np.array([[1, 0, 0], [0, 1, 1], [1, 0, 0]])
+    >>> bird = np.zeros((8, 10))
+    >>> bird[4:7, 2:5] = beak
+    >>> detector = TemplateMatcher(templates=[beak], return_positions=True)
+    >>> detector.fit_transform([bird]).round(3)
+    array([[1., 4., 2.]])
+    >>> detector.get_feature_names_out().tolist()
+    ['templatematcher0', 'templatematcher0_row', 'templatematcher0_column']
+
+    With a label for each patch it tells classes apart:
+
+    >>> fin = np.array([[0, 0, 1], [0, 1, 1], [1, 1, 1]])
+    >>> fish = np.zeros((8, 10))
+    >>> fish[1:4, 6:9] = fin
+    >>> matcher = TemplateMatcher(templates=[beak, fin], template_labels=["bird", "fish"])
+    >>> matcher.fit([bird, fish], ["bird", "fish"]).predict([fish, bird])
+    array(['fish', 'bird'], dtype='<U4')
     """
+
+    templates_: np.ndarray | tuple[np.ndarray, ...]
 
     _parameter_constraints: dict = {
         "n_templates": [Interval(Integral, 1, None, closed="left")],
+        "templates": ["array-like", None],
+        "template_labels": ["array-like", None],
+        "return_positions": ["boolean"],
         "random_state": ["random_state"],
         "image_shape": ["array-like", None],
         "channel_axis": [Integral, None],
@@ -106,35 +154,55 @@ class TemplateMatcher(
         self,
         n_templates: int = 1,
         *,
+        templates: Sequence[Any] | np.ndarray | None = None,
+        template_labels: Sequence[Any] | np.ndarray | None = None,
+        return_positions: bool = False,
         random_state: int | np.random.RandomState | None = None,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: int | None = -1,
         chunk_mib: float = 64,
     ) -> None:
         self.n_templates = n_templates
+        self.templates = templates
+        self.template_labels = template_labels
+        self.return_positions = return_positions
         self.random_state = random_state
         self.image_shape = image_shape
         self.channel_axis = channel_axis
         self.chunk_mib = chunk_mib
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
-        """Learn the templates of each class.
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the templates of each class, or take those that were given.
 
         Parameters
         ----------
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
             The images.
 
-        y : array-like of shape (n,)
-            Their classes.
+        y : array-like of shape (n,) or None, default=None
+            Their classes. Needed to learn templates; with `templates` and `template_labels` None
+            takes the classes of the labels, and with `templates` alone it is not looked at.
 
         Returns
         -------
         self : TemplateMatcher
             The fitted estimator.
         """
+        if self.templates is None and self.template_labels is not None:
+            raise ValueError("template_labels are the classes of templates, which is None.")
         images = check_images(self, X, reset=True)
+        if self.templates is None:
+            self._learn_templates(images, y)
+        else:
+            images.ensure_finite()
+            self._take_templates(self.templates, images, y)
+        self.n_parameters_ = sum(template.size for template in self.templates_)
+        self._n_features_out = len(self.templates_)
+        self._positions_too = self.return_positions
+        return self
+
+    def _learn_templates(self, images: ImageBatch, y: Any) -> None:
         self.classes_, codes = encode_labels(self, y, len(images))
         if self.n_templates == 1:
             templates = self._class_means(images, codes)
@@ -145,9 +213,18 @@ class TemplateMatcher(
             templates = np.concatenate(centres)
             self.template_classes_ = np.repeat(np.arange(len(centres)), [len(c) for c in centres])
         self.templates_ = templates.reshape(-1, *self.image_shape_)
-        self.n_parameters_ = self.templates_.size
-        self._n_features_out = len(self.templates_)
-        return self
+
+    def _take_templates(self, templates: Iterable[Any], images: ImageBatch, y: Any) -> None:
+        patches = checked_patches(templates, images.shape[1:], self.channel_axis)
+        if self.template_labels is None:
+            for of_an_earlier_fit in {"classes_", "template_classes_"} & vars(self).keys():
+                delattr(self, of_an_earlier_fit)
+        else:
+            self.classes_, self.template_classes_ = classes_of_patches(
+                self, self.template_labels, len(patches), y, len(images)
+            )
+        grey = images.shape[3] == 1
+        self.templates_ = tuple(patch[..., 0] if grey else patch for patch in patches)
 
     def _bytes_per_image(self) -> int:
         # float64 images, centred and scaled, or k-means' copies of them.
@@ -187,12 +264,36 @@ class TemplateMatcher(
 
         Returns
         -------
-        correlations : ndarray of shape (n, n_all_templates)
+        correlations : ndarray of shape (n, n_all_templates) or (n, 3 * n_all_templates)
             Normalised cross-correlations, in [-1, 1]; float32 for float32, float16, uint8, uint16
-            and bool images, float64 for all others.
+            and bool images, float64 for all others. Of patches that slide, the best one in the
+            image. With `return_positions`, two columns a template follow: row and column of the
+            upper left pixel of the window that correlates best, of several the first one. A
+            template as large as the image has one place only, (0, 0).
         """
-        # Not called by predict: set_output would hand it a data frame.
-        return self._correlations(X)
+        correlations, positions = self._match(X)
+        if not self._positions_too:
+            return correlations
+        return np.hstack([correlations, positions.reshape(len(positions), -1)])
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the names of the features: the estimator's name and the number of the template.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        names : ndarray of str
+            One a feature. Those of positions end with "_row" and "_column".
+        """
+        names = super().get_feature_names_out(input_features)
+        if not self._positions_too:
+            return names
+        places = [f"{name}_{axis}" for name in names for axis in ("row", "column")]
+        return np.array([*names, *places], dtype=object)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the best correlation of every class, or with two classes the difference.
@@ -226,24 +327,45 @@ class TemplateMatcher(
         best = self._best_per_class(X)
         return self.classes_[best.argmax(axis=1)]
 
-    def _correlations(self, X: Any) -> np.ndarray:
+    def _match(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the correlations (n, k) and the positions (n, k, 2) of all templates."""
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
-        templates = _unit_rows(self.templates_.reshape(len(self.templates_), -1))
-        correlations = np.empty((len(images), len(templates)), dtype=images.dtype)
-        for rows in self._chunks(images):
-            correlations[rows] = _unit_rows(_read_flat(images, rows)) @ templates.T
-        return correlations
+        shape = len(images), len(self.templates_)
+        correlations = np.empty(shape, dtype=images.dtype)
+        positions = np.zeros((*shape, 2), dtype=images.dtype)
+        if isinstance(self.templates_, tuple):
+            patches = [patch.reshape(*patch.shape[:2], -1) for patch in self.templates_]
+            n_sizes = len({patch.shape for patch in patches})
+            for rows in images.chunks(self.chunk_mib, bytes_per_image(images.shape[1:], n_sizes)):
+                chunk = images.read(rows, np.float64)
+                correlations[rows], positions[rows] = best_matches(chunk, patches)
+        else:
+            templates = _unit_rows(self.templates_.reshape(len(self.templates_), -1))
+            for rows in self._chunks(images):
+                correlations[rows] = _unit_rows(_read_flat(images, rows)) @ templates.T
+        return correlations, positions
 
     def _best_per_class(self, X: Any) -> np.ndarray:
-        correlations = self._correlations(X)
-        first_of_class = np.searchsorted(self.template_classes_, np.arange(len(self.classes_)))
-        return np.maximum.reduceat(correlations, first_of_class, axis=1)
+        check_is_fitted(self)
+        if not hasattr(self, "classes_"):
+            raise ValueError(
+                "This TemplateMatcher knows no classes, because its templates came without labels. "
+                "Give template_labels, one a template, or use it as a transformer before a "
+                "classifier."
+            )
+        correlations, _ = self._match(X)
+        by_class = np.argsort(self.template_classes_, kind="stable")
+        first_of_class = np.searchsorted(
+            self.template_classes_[by_class], np.arange(len(self.classes_))
+        )
+        return np.maximum.reduceat(correlations[:, by_class], first_of_class, axis=1)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.target_tags.required = self.templates is None
         # Two features are an image of two pixels, of which a correlation sees the sign of the
         # difference only: not enough for the three blobs that scikit-learn's check draws.
         tags.classifier_tags.poor_score = True

@@ -1,0 +1,125 @@
+"""Normalised cross-correlation of patches that slide over images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import fft
+
+_EPS = np.finfo(np.float64).eps
+
+
+def best_matches(
+    images: np.ndarray, patches: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best correlation of each image with each patch, and where it is.
+
+    Parameters
+    ----------
+    images : ndarray of shape (m, h, w, c), float64
+        The images.
+
+    patches : sequence of ndarray of shape (ph, pw, c), float64
+        The patches, none larger than the images and none constant.
+
+    Returns
+    -------
+    correlations : ndarray of shape (m, n_patches)
+        In [-1, 1]; 0 for images without contrast.
+
+    positions : ndarray of shape (m, n_patches, 2), int
+        Row and column of the upper left pixel of the best window, of several the first one.
+    """
+    images = _centred_and_scaled(images)
+    spectra = fft.rfft2(images, _fast_size(images), axes=(1, 2))
+    correlations = np.empty((len(images), len(patches)))
+    positions = np.empty((len(images), len(patches), 2), dtype=np.intp)
+    contrasts: dict[tuple[int, ...], np.ndarray] = {}
+    for i, patch in enumerate(patches):
+        if patch.shape not in contrasts:
+            contrasts[patch.shape] = _contrast_of_windows(images, patch.shape)
+        products = _products(images, spectra, _unit(patch))
+        responses = _divided(products, contrasts[patch.shape])
+        correlations[:, i], positions[:, i] = _best(responses)
+    return correlations, positions
+
+
+def bytes_per_image(shape: tuple[int, ...], n_patch_sizes: int) -> int:
+    """Return the working memory of one image of shape (h, w, c)."""
+    height, width, n_channels = shape
+    # Images as read, scaled, squared, their spectra; of each size the contrasts; the responses.
+    return 8 * height * width * (7 * n_channels + n_patch_sizes + 6)
+
+
+def _fast_size(images: np.ndarray) -> list[int]:
+    # A cyclic correlation of the image's own size is right wherever the patch lies inside.
+    return [fft.next_fast_len(side, real=True) for side in images.shape[1:3]]
+
+
+def _centred_and_scaled(images: np.ndarray) -> np.ndarray:
+    """Bring each image to the mean 0 and values of about 1, which changes no correlation."""
+    axes = (1, 2, 3)
+    largest = np.abs(images).max(axis=axes, keepdims=True)
+    images = np.divide(images, largest, out=np.zeros_like(images), where=largest > 0)
+    images -= images.mean(axis=axes, keepdims=True)
+    return images
+
+
+def _unit(patch: np.ndarray) -> np.ndarray:
+    patch = patch / np.abs(patch).max()
+    patch -= patch.mean()
+    return patch / np.linalg.norm(patch)
+
+
+def _products(images: np.ndarray, spectra: np.ndarray, patch: np.ndarray) -> np.ndarray:
+    """Return the scalar product of the patch with the windows at all positions inside."""
+    size = _fast_size(images)
+    patch_spectrum = fft.rfft2(patch, size, axes=(0, 1)).conj()
+    products = fft.irfft2(np.einsum("mhwc,hwc->mhw", spectra, patch_spectrum), size, axes=(1, 2))
+    rows, columns = np.subtract(images.shape[1:3], patch.shape[:2]) + 1
+    return products[:, :rows, :columns]
+
+
+def _contrast_of_windows(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the norm of all windows of a shape without their means; 0 where they are constant."""
+    sums, squares = images.sum(axis=3), np.einsum("mhwc,mhwc->mhw", images, images)
+    for axis, length in enumerate(shape[:2], start=1):
+        sums, squares = _sum_runs(sums, length, axis), _sum_runs(squares, length, axis)
+    contrast = squares - sums**2 / np.prod(shape)
+    # What remains of a constant window by rounding: of its own values, and of the whole image's.
+    rounding = 64 * _EPS * squares + 1e-24 * np.prod(images.shape[1:])
+    return np.sqrt(np.where(contrast > rounding, contrast, 0))
+
+
+def _sum_runs(values: np.ndarray, length: int, axis: int) -> np.ndarray:
+    """Sum `length` neighbours along an axis.
+
+    The sums are put together from those of 1, 2, 4, ... neighbours. Differences of cumulated sums
+    would lose the digits of dark windows in bright images.
+    """
+    values = np.moveaxis(values, axis, -1)
+    n_sums = values.shape[-1] - length + 1
+    total, done, run = np.zeros((*values.shape[:-1], n_sums)), 0, 1
+    while True:
+        if length & run:
+            total += values[..., done : done + n_sums]
+            done += run
+        if done == length:
+            return np.moveaxis(total, -1, axis)
+        values = values[..., :-run] + values[..., run:]
+        run *= 2
+
+
+def _divided(products: np.ndarray, contrast: np.ndarray) -> np.ndarray:
+    responses = np.zeros_like(products)
+    np.divide(products, contrast, out=responses, where=contrast > 0)
+    return np.clip(responses, -1, 1, out=responses)
+
+
+def _best(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest response of each image and its first position, rounding aside."""
+    flat = responses.reshape(len(responses), -1)
+    best = flat.max(axis=1)
+    first = (flat >= best[:, np.newaxis] - 1e-9).argmax(axis=1)
+    return best, np.stack(np.unravel_index(first, responses.shape[1:]), axis=-1)
