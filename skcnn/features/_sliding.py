@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from scipy import fft
 
 _EPS = np.finfo(np.float64).eps
+# Images are matched in blocks whose working memory stays in the processor's cache.
+_BLOCK_BYTES = 2 * 2**20
 
 
 def best_matches(
@@ -31,16 +34,27 @@ def best_matches(
     positions : ndarray of shape (m, n_patches, 2), int
         Row and column of the upper left pixel of the best window, of several the first one.
     """
+    per_block = max(1, _BLOCK_BYTES // bytes_per_image(images.shape[1:], 1))
+    matches = [
+        _match_block(images[start : start + per_block], patches)
+        for start in range(0, len(images), per_block)
+    ]
+    correlations, positions = zip(*matches, strict=True)
+    return np.concatenate(correlations), np.concatenate(positions)
+
+
+def _match_block(
+    images: np.ndarray, patches: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     images = _centred_and_scaled(images)
     spectra = fft.rfft2(images, _fast_size(images), axes=(1, 2))
     correlations = np.empty((len(images), len(patches)))
     positions = np.empty((len(images), len(patches), 2), dtype=np.intp)
-    contrasts: dict[tuple[int, ...], np.ndarray] = {}
+    scales: dict[tuple[int, ...], np.ndarray] = {}
     for i, patch in enumerate(patches):
-        if patch.shape not in contrasts:
-            contrasts[patch.shape] = _contrast_of_windows(images, patch.shape)
-        products = _products(images, spectra, _unit(patch))
-        responses = _divided(products, contrasts[patch.shape])
+        if patch.shape not in scales:
+            scales[patch.shape] = _scale_of_windows(images, patch.shape)
+        responses = _products(images, spectra, _unit(patch)) * scales[patch.shape]
         correlations[:, i], positions[:, i] = _best(responses)
     return correlations, positions
 
@@ -48,7 +62,7 @@ def best_matches(
 def bytes_per_image(shape: tuple[int, ...], n_patch_sizes: int) -> int:
     """Return the working memory of one image of shape (h, w, c)."""
     height, width, n_channels = shape
-    # Images as read, scaled, squared, their spectra; of each size the contrasts; the responses.
+    # Images as read, scaled, squared, their spectra; of each size the scales; the responses.
     return 8 * height * width * (7 * n_channels + n_patch_sizes + 6)
 
 
@@ -81,15 +95,17 @@ def _products(images: np.ndarray, spectra: np.ndarray, patch: np.ndarray) -> np.
     return products[:, :rows, :columns]
 
 
-def _contrast_of_windows(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the norm of all windows of a shape without their means; 0 where they are constant."""
-    sums, squares = images.sum(axis=3), np.einsum("mhwc,mhwc->mhw", images, images)
+def _scale_of_windows(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return what brings each window without its mean to length 1; 0 for constant windows."""
+    sums = np.einsum("mhwc->mhw", images)
+    squares = np.einsum("mhwc,mhwc->mhw", images, images)
     for axis, length in enumerate(shape[:2], start=1):
         sums, squares = _sum_runs(sums, length, axis), _sum_runs(squares, length, axis)
-    contrast = squares - sums**2 / np.prod(shape)
     # What remains of a constant window by rounding: of its own values, and of the whole image's.
-    rounding = 64 * _EPS * squares + 1e-24 * np.prod(images.shape[1:])
-    return np.sqrt(np.where(contrast > rounding, contrast, 0))
+    rounding = 64 * _EPS * squares + 1e-24 * prod(images.shape[1:])
+    variation = squares - sums**2 / prod(shape)
+    variation[variation <= rounding] = np.inf
+    return 1 / np.sqrt(variation, out=variation)
 
 
 def _sum_runs(values: np.ndarray, length: int, axis: int) -> np.ndarray:
@@ -98,23 +114,20 @@ def _sum_runs(values: np.ndarray, length: int, axis: int) -> np.ndarray:
     The sums are put together from those of 1, 2, 4, ... neighbours. Differences of cumulated sums
     would lose the digits of dark windows in bright images.
     """
-    values = np.moveaxis(values, axis, -1)
-    n_sums = values.shape[-1] - length + 1
-    total, done, run = np.zeros((*values.shape[:-1], n_sums)), 0, 1
+
+    def part(start: int, stop: int) -> np.ndarray:
+        return values[(slice(None),) * axis + (slice(start, stop),)]
+
+    n_sums = values.shape[axis] - length + 1
+    sums, done, run = np.zeros_like(part(0, n_sums)), 0, 1
     while True:
         if length & run:
-            total += values[..., done : done + n_sums]
+            sums += part(done, done + n_sums)
             done += run
         if done == length:
-            return np.moveaxis(total, -1, axis)
-        values = values[..., :-run] + values[..., run:]
+            return sums
+        values = part(0, values.shape[axis] - run) + part(run, values.shape[axis])
         run *= 2
-
-
-def _divided(products: np.ndarray, contrast: np.ndarray) -> np.ndarray:
-    responses = np.zeros_like(products)
-    np.divide(products, contrast, out=responses, where=contrast > 0)
-    return np.clip(responses, -1, 1, out=responses)
 
 
 def _best(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,4 +135,4 @@ def _best(responses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flat = responses.reshape(len(responses), -1)
     best = flat.max(axis=1)
     first = (flat >= best[:, np.newaxis] - 1e-9).argmax(axis=1)
-    return best, np.stack(np.unravel_index(first, responses.shape[1:]), axis=-1)
+    return np.clip(best, -1, 1), np.stack(np.unravel_index(first, responses.shape[1:]), axis=-1)
