@@ -11,8 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import Interval, Options, StrOptions
 from skcnn.features._base import ImageExtractor
-from skcnn.features._descriptors import DescriptorSets
-from skcnn.features._sift_grid import N_BINS, N_VALUES, bin_taps, grid_points, smoothing_kernel
+from skcnn.features._sift_grid import N_BINS, N_VALUES, grid_points, make_grid
 from skcnn.features._sift_keypoints import Keypoints, detect_and_describe, join
 from skcnn.images import ImageBatch, check_images
 
@@ -286,12 +285,8 @@ class SIFTExtractor(ImageExtractor):
             for size in (height, width)
         )
         self.positions_ = np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2)
-        self._pooling = [
-            (
-                smoothing_kernel(size, self.magnification),
-                *bin_taps(rows, size, self.window),
-                *bin_taps(columns, size, self.window),
-            )
+        self._grids = [
+            make_grid(rows, columns, size, self.magnification, self.window)
             for size in self.bin_sizes_
         ]
         scales = () if len(self.bin_sizes_) == 1 else (len(self.bin_sizes_),)
@@ -300,13 +295,13 @@ class SIFTExtractor(ImageExtractor):
     def _bin_sizes(self, height: int, width: int) -> tuple[float, ...]:
         if isinstance(self.bin_size, str):
             side = min(height, width) if min(height, width) > 1 else max(height, width)
-            return (float(max(1, min(4, (side - 1) // (N_BINS - 1)))),)
+            return (float(max(1, min(4, side // (N_BINS - 1)))),)
         sizes = np.atleast_1d(np.asarray(self.bin_size))
         if sizes.ndim != 1 or sizes.size == 0 or sizes.dtype.kind not in "iuf" or (sizes < 1).any():
             raise ValueError(
                 f"bin_size must be a number of at least 1 or some of them, got {self.bin_size!r}."
             )
-        needed = (N_BINS - 1) * sizes.max() + 1
+        needed = (N_BINS - 1) * sizes.max()
         if needed > min(height, width):
             raise ValueError(
                 f"images of {height} x {width} pixels are too small for bin_size={sizes.max():g}: "
@@ -317,7 +312,7 @@ class SIFTExtractor(ImageExtractor):
 
     def _margin_within(self, size: int, bin_size: float) -> float:
         if isinstance(self.margin, str):
-            return (N_BINS - 1) / 2 * bin_size
+            return ((N_BINS - 1) * bin_size - 1) / 2
         if 2 * self.margin > size - 1:
             raise ValueError(
                 f"margin={self.margin:g} leaves no point of a side of {size} pixels: it must not "
@@ -349,26 +344,9 @@ class SIFTExtractor(ImageExtractor):
         planes = self._planes(images)
         rows, columns = results.shape[-3:-1]
         by_plane = results.reshape(len(images), n_scales, rows, columns, n_planes, N_VALUES)
-        for scale, (blur, row_taps, row_weights, column_taps, column_weights) in enumerate(
-            self._pooling
-        ):
-            # What the rounding of a flat patch may add up to, in one bin.
-            noise = 16 * np.finfo(images.dtype).eps
-            least = noise * row_weights.sum(1).max() * column_weights.sum(1).max()
+        for scale, grid in enumerate(self._grids):
             for plane in range(n_planes):
-                describe(
-                    planes[plane],
-                    blur.astype(images.dtype),
-                    row_taps,
-                    row_weights.astype(images.dtype),
-                    column_taps,
-                    column_weights.astype(images.dtype),
-                    images.dtype.type(least),
-                    self._root,
-                    by_plane,
-                    scale,
-                    plane,
-                )
+                describe(planes[plane], grid, self._root, by_plane, scale, plane)
         return results
 
     def _find(self, images: np.ndarray) -> list[tuple[Keypoints, np.ndarray]]:

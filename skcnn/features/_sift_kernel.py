@@ -7,14 +7,15 @@ orientations of a row.
 
 from __future__ import annotations
 
-from math import atan, frexp, ldexp, pi, sqrt, tan
+from math import atan, pi, sqrt, tan
 
 import numpy as np
 from numba import njit
 
-from skcnn.features._sift_grid import N_BINS, N_ORIENTATIONS, TAPS_AT_ONCE
+from skcnn.features._sift_grid import N_BINS, N_ORIENTATIONS, TAPS_AT_ONCE, Grid
 
 _CLIP = 0.2
+_NOISE = 16  # rounding errors that may add up in a flat patch
 
 # No check for NaN, signed zeros or the order of a sum: images are finite.
 _compiled = njit(
@@ -42,54 +43,62 @@ _TAN_PI_8 = tan(pi / 8)
 
 
 @_compiled
-def _load(image: np.ndarray, padded: np.ndarray, pad: int) -> None:
-    """Write the transposed image, continued by its border pixels and scaled to [-1, 1].
-
-    The scale is a power of two: exact, and neither squares of tiny nor of huge values leave the
-    range of floating point.
-    """
+def _load(image: np.ndarray, factor: float, padded: np.ndarray) -> None:
+    """Write the transposed image times `factor`, continued by its border pixels."""
     height, width = image.shape
-    real = padded.dtype.type
-    peak = real(0)
-    for y in range(height):
-        for x in range(width):
-            peak = max(peak, abs(image[y, x]))
-    scale = real(ldexp(1.0, -min(frexp(peak)[1], 120)))
+    pad = (len(padded) - width) // 2
     for x in range(padded.shape[0]):
-        column = min(max(x - pad, 0), width - 1)
+        column = x - pad
+        if column < 0:
+            column = 0
+        elif column >= width:
+            column = width - 1
         line = padded[x]
         for y in range(height):
-            line[y + pad] = image[y, column] * scale
+            line[y + pad] = image[y, column] * factor
         for y in range(pad):
             line[y] = line[pad]
             line[pad + height + y] = line[pad + height - 1]
 
 
 @_compiled
-def _smooth(
-    padded: np.ndarray, blur: np.ndarray, partial: np.ndarray, smoothed: np.ndarray
-) -> None:
-    """Convolve with the symmetric kernel whose one half is `blur`, along both axes.
+def _mix(target: np.ndarray, sources: np.ndarray, first: int, weights: np.ndarray) -> None:
+    """Write the weighted sum of the rows of `sources` from `first` on, which go round."""
+    n_rows = len(sources)
+    for t in range(0, weights.size, TAPS_AT_ONCE):
+        a = sources[(first + t) % n_rows]
+        b = sources[(first + t + 1) % n_rows]
+        c = sources[(first + t + 2) % n_rows]
+        d = sources[(first + t + 3) % n_rows]
+        wa, wb, wc, wd = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        if t == 0:
+            for i in range(target.size):
+                target[i] = wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i]
+        else:
+            for i in range(target.size):
+                target[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i]
 
-    `smoothed` is smaller than `padded` by the kernel's radius on every side.
-    """
-    radius = blur.size - 1
+
+@_compiled
+def _smooth(
+    padded: np.ndarray, kernel: np.ndarray, partial: np.ndarray, smoothed: np.ndarray
+) -> None:
+    """Convolve with the kernel along both axes; `partial` has room for a line and the kernel."""
     n_lines, length = smoothed.shape
     for x in range(n_lines):
-        line = padded[x + radius]
-        for y in range(partial.size):
-            partial[y] = blur[0] * line[y]
-        for k in range(1, radius + 1):
-            before, after, weight = padded[x + radius - k], padded[x + radius + k], blur[k]
-            for y in range(partial.size):
-                partial[y] += weight * (before[y] + after[y])
+        _mix(partial[: padded.shape[1]], padded, x, kernel)
         line = smoothed[x]
-        for y in range(length):
-            line[y] = blur[0] * partial[y + radius]
-        for k in range(1, radius + 1):
-            before, after, weight = partial[radius - k :], partial[radius + k :], blur[k]
+        line[:] = 0
+        for t in range(0, kernel.size, TAPS_AT_ONCE):
+            wa, wb, wc, wd = kernel[t], kernel[t + 1], kernel[t + 2], kernel[t + 3]
+            shifted = partial[t:]
             for y in range(length):
-                line[y] += weight * (before[y] + after[y])
+                line[y] += (
+                    wa * shifted[y]
+                    + wb * shifted[y + 1]
+                    + wc * shifted[y + 2]
+                    + wd * shifted[y + 3]
+                )
 
 
 @_compiled
@@ -108,7 +117,9 @@ def _polar(
     for y in range(magnitude.size):
         down = line[y + 2] - line[y]
         right = after[y + 1] - before[y + 1]
-        long, short = max(abs(down), abs(right)), min(abs(down), abs(right))
+        steep, flat = abs(down), abs(right)
+        long = steep if steep > flat else flat
+        short = flat if steep > flat else steep
         # Beyond pi / 8 the angle is measured from pi / 4, where the polynomial holds.
         beyond = short > real(_TAN_PI_8) * long
         x = (short - long if beyond else short) / ((short + long if beyond else long) + real(1e-30))
@@ -124,7 +135,7 @@ def _polar(
         p = p * z + real(_C1)
         p = p * z + real(_C0)
         turn = p * x + (real(1) if beyond else real(0))
-        turn = real(2) - turn if abs(right) > abs(down) else turn
+        turn = turn if steep > flat else real(2) - turn
         turn = real(4) - turn if down < real(0) else turn
         angle[y] = real(8) - turn if right < real(0) else turn
         magnitude[y] = sqrt(down * down + right * right)
@@ -132,11 +143,12 @@ def _polar(
 
 @_compiled
 def _bin(magnitude: np.ndarray, angle: np.ndarray, histograms: np.ndarray) -> None:
-    """Share each magnitude among the two nearest of 8 orientations; histograms lie end to end.
+    """Share each magnitude among the two nearest of 8 orientations.
+
+    `histograms` is zero before, and holds those of the pixels end to end.
 
     Orientation k is centred at (k + 1) eighths of a circle, as in scikit-image.
     """
-    histograms[:] = 0
     for y in range(magnitude.size):
         whole = int(angle[y])
         upper = magnitude[y] * (angle[y] - whole)
@@ -146,47 +158,40 @@ def _bin(magnitude: np.ndarray, angle: np.ndarray, histograms: np.ndarray) -> No
 
 
 @_compiled
-def _mix(target: np.ndarray, sources: np.ndarray, first: int, weights: np.ndarray) -> None:
-    """Write the weighted sum of the rows of `sources` from `first` on, which go round."""
-    target[:] = 0
-    n_rows = len(sources)
-    for t in range(0, weights.size, TAPS_AT_ONCE):
-        a = sources[(first + t) % n_rows]
-        b = sources[(first + t + 1) % n_rows]
-        c = sources[(first + t + 2) % n_rows]
-        d = sources[(first + t + 3) % n_rows]
-        wa, wb, wc, wd = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
-        for i in range(target.size):
-            target[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i]
-
-
-@_compiled
 def _pool_columns(
-    smoothed: np.ndarray, first_taps: np.ndarray, weights: np.ndarray, pooled: np.ndarray
+    smoothed: np.ndarray,
+    first_taps: np.ndarray,
+    weights: np.ndarray,
+    polar: np.ndarray,
+    histograms: np.ndarray,
+    pooled: np.ndarray,
 ) -> None:
     """Write what each column of the grid pools of every row of the image.
 
-    `pooled` has a row for each of the image's, of grid columns x 4 bins x 8 orientations.
+    `histograms` has room for the columns that a patch covers, then for one bin more. `pooled` has a
+    row for each of the image's, of grid columns x 4 bins x 8 orientations.
     """
     width, height = smoothed.shape[0] - 2, smoothed.shape[1] - 2
     n_taps = weights.shape[1]
-    magnitude, angle = np.empty(height, smoothed.dtype), np.empty(height, smoothed.dtype)
-    # Histograms of the columns that a patch covers; those beyond the image stay empty.
-    span = first_taps[0, -1] + n_taps - first_taps[0, 0]
-    histograms = np.empty((span, height * N_ORIENTATIONS), smoothed.dtype)
-    one_bin = np.empty(height * N_ORIENTATIONS, smoothed.dtype)
+    span = len(histograms) - 1
+    patch, one_bin = histograms[:span], histograms[span]
     upcoming = first_taps[0, 0]
     for column in range(len(first_taps)):
         while upcoming < first_taps[column, -1] + n_taps:
+            line = patch[upcoming % span]
+            line[:] = 0
             if 0 <= upcoming < width:
-                before, line = smoothed[upcoming], smoothed[upcoming + 1]
-                _polar(before, line, smoothed[upcoming + 2], magnitude, angle)
-                _bin(magnitude, angle, histograms[upcoming % span])
-            else:
-                histograms[upcoming % span] = 0
+                _polar(
+                    smoothed[upcoming],
+                    smoothed[upcoming + 1],
+                    smoothed[upcoming + 2],
+                    polar[0],
+                    polar[1],
+                )
+                _bin(polar[0], polar[1], line)
             upcoming += 1
         for b in range(N_BINS):
-            _mix(one_bin, histograms, first_taps[column, b], weights[b])
+            _mix(one_bin, patch, first_taps[column, b], weights[b])
             base = (column * N_BINS + b) * N_ORIENTATIONS
             for y in range(height):
                 for k in range(N_ORIENTATIONS):
@@ -226,38 +231,46 @@ def _finish(
 
 
 @_compiled
-def describe(
+def _describe(
     images: np.ndarray,
-    blur: np.ndarray,
+    factors: np.ndarray,
+    kernel: np.ndarray,
     row_taps: np.ndarray,
     row_weights: np.ndarray,
     column_taps: np.ndarray,
     column_weights: np.ndarray,
     least: float,
     root: bool,
+    workspace: tuple[np.ndarray, ...],
     out: np.ndarray,
     scale: int,
     plane: int,
+) -> None:
+    padded, partial, smoothed, polar, histograms, pooled, bands = workspace
+    for image in range(len(images)):
+        _load(images[image], factors[image], padded)
+        _smooth(padded, kernel, partial, smoothed)
+        _pool_columns(smoothed, column_taps, column_weights, polar, histograms, pooled)
+        for row in range(len(row_taps)):
+            for b in range(N_BINS):
+                _mix(bands[b], pooled, row_taps[row, b], row_weights[b])
+            for column in range(len(column_taps)):
+                start = column * N_BINS * N_ORIENTATIONS
+                _finish(bands, start, least, root, out[image, scale, row, column, plane])
+
+
+def describe(
+    images: np.ndarray, grid: Grid, root: bool, out: np.ndarray, scale: int, plane: int
 ) -> None:
     """Write the descriptors of all images at every point of the grid.
 
     Parameters
     ----------
     images : ndarray of shape (n, height, width)
-        Grey images.
+        Grey images, float32 or float64.
 
-    blur : ndarray of shape (radius + 1,)
-        Half of the smoothing kernel, its centre first.
-
-    row_taps, column_taps : ndarray of int of shape (rows or columns, 4)
-        First pixel of each bin at each point of the grid, before 0 if it lies beyond the image.
-
-    row_weights, column_weights : ndarray of shape (4, n_taps)
-        Weights of the pixels from there on. The number of taps is a multiple of `TAPS_AT_ONCE`.
-
-    least : float
-        A descriptor whose norm before normalisation is not above this is zero; the images are
-        taken as scaled to a largest value between 1/2 and 1.
+    grid : Grid
+        Where the descriptors lie, and how their bins pool.
 
     root : bool
         Whether to take the square roots of the descriptors with a sum of 1.
@@ -268,23 +281,59 @@ def describe(
     scale, plane : int
         Where in the result to write.
     """
-    n_images, height, width = images.shape
-    pad = blur.size
-    padded = np.empty((width + 2 * pad, height + 2 * pad), images.dtype)
-    partial = np.empty(height + 2 * pad, images.dtype)
-    smoothed = np.empty((width + 2, height + 2), images.dtype)
+    dtype = images.dtype
+    _, height, width = images.shape
+    _describe(
+        _read_only(images),
+        _factors_to_one(images),
+        grid.kernel.astype(dtype),
+        grid.row_taps,
+        grid.row_weights.astype(dtype),
+        grid.column_taps,
+        grid.column_weights.astype(dtype),
+        dtype.type(grid.mass_of_a_bin * _NOISE * np.finfo(dtype).eps),
+        root,
+        _workspace(height, width, grid, dtype),
+        out,
+        scale,
+        plane,
+    )
+
+
+def _read_only(images: np.ndarray) -> np.ndarray:
+    """Return a view that is of one type for numba whether the images may be written to or not."""
+    view = np.ascontiguousarray(images).view()
+    view.flags.writeable = False
+    return view
+
+
+def _factors_to_one(images: np.ndarray) -> np.ndarray:
+    """Return the powers of two that bring the largest values of the images between 1/2 and 1.
+
+    Powers of two are exact, and neither squares of tiny nor of huge values leave the range of
+    floating point then.
+    """
+    flat = images.reshape(len(images), -1)
+    peaks = np.maximum(flat.max(axis=1), -flat.min(axis=1))
+    return np.ldexp(images.dtype.type(1), np.minimum(-np.frexp(peaks)[1], 120))
+
+
+def _workspace(height: int, width: int, grid: Grid, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """Return the arrays that the kernel writes to on its way."""
+    pad = grid.radius + 1
+    n_taps = grid.column_weights.shape[1]
+    span = grid.column_taps[0, -1] + n_taps - grid.column_taps[0, 0]
     # Taps beyond the image go round to the empty rows at the end.
-    n_beyond = max(0, -row_taps.min(), row_taps.max() + row_weights.shape[1] - height)
-    length = len(column_taps) * N_BINS * N_ORIENTATIONS
-    pooled = np.zeros((height + n_beyond, length), images.dtype)
-    bands = np.empty((N_BINS, length), images.dtype)
-    for image in range(n_images):
-        _load(images[image], padded, pad)
-        _smooth(padded, blur, partial, smoothed)
-        _pool_columns(smoothed, column_taps, column_weights, pooled)
-        for row in range(len(row_taps)):
-            for b in range(N_BINS):
-                _mix(bands[b], pooled, row_taps[row, b], row_weights[b])
-            for column in range(len(column_taps)):
-                start = column * N_BINS * N_ORIENTATIONS
-                _finish(bands, start, least, root, out[image, scale, row, column, plane])
+    first, last = grid.row_taps.min(), grid.row_taps.max() + grid.row_weights.shape[1]
+    n_beyond = max(0, -first, last - height)
+    length = len(grid.column_taps) * N_BINS * N_ORIENTATIONS
+    shapes = [
+        (width + 2 * pad, height + 2 * pad),  # padded
+        (height + 2 * pad + grid.kernel.size,),  # partial
+        (width + 2, height + 2),  # smoothed
+        (2, height),  # polar
+        (span + 1, height * N_ORIENTATIONS),  # histograms
+        (height + n_beyond, length),  # pooled
+        (N_BINS, length),  # bands
+    ]
+    return tuple(np.zeros(shape, dtype) for shape in shapes)
