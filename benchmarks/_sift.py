@@ -126,8 +126,8 @@ def opencv_cosine(image: np.ndarray) -> float:
     extractor = SIFTExtractor(step=STEP, bin_size=BIN_SIZE, magnification=BIN_SIZE / OPENCV_BLUR)
     ours = extractor.fit_transform(image[np.newaxis]).reshape(-1, 16, 8)
     theirs = opencv(image[np.newaxis], extractor.positions_)()[0].reshape(-1, 16, 8)
-    # Their orientations go from right to up, ours from pi/4 beyond down to right.
-    theirs = np.roll(theirs, 1, axis=-1)
+    # Their orientations go from right to up, ours from down to right.
+    theirs = np.roll(theirs, 2, axis=-1)
     products = (ours * theirs).sum(axis=(1, 2))
     norms = np.linalg.norm(ours, axis=(1, 2)) * np.linalg.norm(theirs, axis=(1, 2))
     return float((products[norms > 0] / norms[norms > 0]).mean())
@@ -142,8 +142,8 @@ def kornia_difference(image: np.ndarray) -> float:
     extractor = SIFTExtractor(step=STEP, bin_size=BIN_SIZE, window="flat", magnification=None)
     ours = extractor.fit_transform(batch)[0]
     theirs = kornia(1e6 * batch)()[0][0].permute(1, 2, 0).numpy()
-    # (orientation, row, column) from right to down, in ours from pi/4 beyond down to right.
-    theirs = theirs.reshape(*theirs.shape[:2], 8, 16)[:, :, (1 - np.arange(8)) % 8]
+    # Orientation, row and column of the bin; from right to down, where ours go from down to right.
+    theirs = theirs.reshape(*theirs.shape[:2], 8, 16)[:, :, (2 - np.arange(8)) % 8]
     return float(np.abs(ours - theirs.swapaxes(2, 3).reshape(ours.shape)).max())
 
 

@@ -28,8 +28,8 @@ class SIFTExtractor(ImageExtractor):
     values are brought to length 1, clipped at 0.2 and brought to length 1 again, so brightness and
     contrast do not matter; a patch without any gradient has zeros.
 
-    They are in scikit-image's order: rows of bins, columns of bins, orientations from pi/4 in steps
-    of pi/4, measured from down (rows grow) to the right (columns grow).
+    They are in scikit-image's order: rows of bins, columns of bins, orientations from 0 in steps of
+    pi/4, measured from down (rows grow) to the right (columns grow).
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class SIFTExtractor(ImageExtractor):
         Divide each descriptor by its sum and take square roots, so that the Euclidean distance
         compares histograms as Hellinger's does [2]_.
 
-    upsampling : {1, 2, 4}, default=2
+    upsampling : {1, 2}, default=2
         Factor by which keypoints enlarge the image first.
 
     n_octaves : int, default=8
@@ -156,7 +156,7 @@ class SIFTExtractor(ImageExtractor):
         "margin": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "color": [StrOptions({"grey", "channels", "opponent"})],
         "root_sift": ["boolean"],
-        "upsampling": [Options(Integral, {1, 2, 4})],
+        "upsampling": [Options(Integral, {1, 2})],
         "n_octaves": [Interval(Integral, 1, None, closed="left")],
         "n_scales": [Interval(Integral, 1, None, closed="left")],
         "c_dog": [Interval(Real, 0, None, closed="left")],

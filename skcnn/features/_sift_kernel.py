@@ -143,18 +143,17 @@ def _polar(
 
 @_compiled
 def _bin(magnitude: np.ndarray, angle: np.ndarray, histograms: np.ndarray) -> None:
-    """Share each magnitude among the two nearest of 8 orientations.
+    """Share each magnitude among the two nearest of 8 orientations, multiples of pi / 4.
 
     `histograms` is zero before, and holds those of the pixels end to end.
-
-    Orientation k is centred at (k + 1) eighths of a circle, as in scikit-image.
     """
+    real = magnitude.dtype.type
     for y in range(magnitude.size):
         whole = int(angle[y])
-        upper = magnitude[y] * (angle[y] - whole)
+        upper = magnitude[y] * (angle[y] - real(whole))
         base = N_ORIENTATIONS * y
-        histograms[base + ((whole + 7) & 7)] = magnitude[y] - upper
-        histograms[base + (whole & 7)] = upper
+        histograms[base + (whole & 7)] = magnitude[y] - upper
+        histograms[base + ((whole + 1) & 7)] = upper
 
 
 @_compiled

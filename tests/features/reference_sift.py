@@ -1,4 +1,4 @@
-"""Dense SIFT written plainly: one descriptor at a time, one pixel at a time where it matters."""
+"""Dense SIFT written plainly: one descriptor, one bin, one orientation at a time."""
 
 import numpy as np
 from scipy.ndimage import correlate1d
@@ -22,24 +22,20 @@ def smoothed_gradients(image, bin_size, magnification):
 
 def describe_at(by_row, by_column, row, column, bin_size, window="gaussian", root_sift=False):
     """Return the descriptor of the patch around a point, after Lowe's section 6.1."""
+    y, x = np.mgrid[: by_row.shape[0], : by_row.shape[1]]
+    magnitude = np.hypot(by_row, by_column)
+    half = bin_size / 2
+    if window == "gaussian":
+        half = bin_size
+        distance2 = (y - row) ** 2 + (x - column) ** 2
+        magnitude = magnitude * np.exp(-distance2 / (2 * (2 * bin_size) ** 2))
+    turn = np.arctan2(by_column, by_row) / (2 * np.pi) * 8
     histograms = np.zeros((4, 4, 8))
-    half = bin_size if window == "gaussian" else bin_size / 2
-    for y in range(by_row.shape[0]):
-        for x in range(by_row.shape[1]):
-            magnitude = np.hypot(by_row[y, x], by_column[y, x])
-            if window == "gaussian":
-                distance2 = (y - row) ** 2 + (x - column) ** 2
-                magnitude *= np.exp(-distance2 / (2 * (2 * bin_size) ** 2))
-            turn = np.arctan2(by_column[y, x], by_row[y, x]) / (2 * np.pi) * 8 - 1
-            for i in range(4):
-                wi = 1 - abs(y - (row + (i - 1.5) * bin_size)) / half
-                for j in range(4):
-                    wj = 1 - abs(x - (column + (j - 1.5) * bin_size)) / half
-                    if wi <= 0 or wj <= 0:
-                        continue
-                    for k in range(8):
-                        away = abs((turn - k + 4) % 8 - 4)
-                        histograms[i, j, k] += wi * wj * max(0, 1 - away) * magnitude
+    for i, j, k in np.ndindex(histograms.shape):
+        of_row = np.maximum(0, 1 - abs(y - (row + (i - 1.5) * bin_size)) / half)
+        of_column = np.maximum(0, 1 - abs(x - (column + (j - 1.5) * bin_size)) / half)
+        of_angle = np.maximum(0, 1 - abs((turn - k + 4) % 8 - 4))
+        histograms[i, j, k] = (of_row * of_column * of_angle * magnitude).sum()
     descriptor = histograms.ravel()
     if np.linalg.norm(descriptor) < 1e-9:
         return np.zeros(128)
