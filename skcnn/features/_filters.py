@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import prod
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import int_pair
@@ -15,13 +14,16 @@ from skcnn.features._base import ImageExtractor
 from skcnn.features._kernels import (
     KERNEL_NAMES,
     checked_kernel,
-    correlate,
     named_kernels,
     normalised,
     summed_up,
     window_size,
 )
+from skcnn.features._windows import Margins, correlate, medians, windows_kept
 from skcnn.images import ImageBatch
+
+# Images are filtered in blocks that stay in the processor's cache.
+_BLOCK_BYTES = 2**19
 
 
 class ConvolutionFilter(ImageExtractor):
@@ -224,34 +226,40 @@ class ConvolutionFilter(ImageExtractor):
         else:
             self._set_given_kernel()
         if self.mode == "valid":
-            self._border = "nearest", 0.0  # does not reach what is kept
-            self._kept = self._windows_inside(height, width, stride)
+            self._ensure_window_fits(height, width)
+            self._margins = (0, 0), (0, 0), "constant", 0.0
         else:
-            self._border = self.mode, float(self.cval)
-            self._kept = (0, height, stride[0]), (0, width, stride[1])
+            self._margins = *self._reach, self.mode, float(self.cval)
+        (above, below), (left, right), *_ = self._margins
+        with_margins = height + above + below, width + left + right
+        self._values_with_margins = prod(with_margins) * n_channels
+        self._windows_kept = windows_kept(with_margins, self._window, stride)
         # Images of several channels have an axis for them.
         channel_axis = (
             None if self.channel_axis is None or n_channels == 1 else self.channel_axis % 4
         )
-        self._as_fitted = self.flatten, channel_axis
-        shape = [len(range(*kept)) for kept in self._kept]
+        self._as_fitted = stride, self.flatten, channel_axis
         if self.flatten:
-            return (prod(shape) * n_channels,)
+            return (prod(self._windows_kept) * n_channels,)
+        shape = list(self._windows_kept)
         if channel_axis is not None:
             shape.insert(channel_axis - 1, n_channels)
         return tuple(shape)
 
     def _set_named_kernel(self, height: int, width: int) -> None:
         size = None if isinstance(self.size, str) else int_pair("size", self.size)
-        rows, columns = window_size(self.kernel, size, self.sigma)
-        self._window = (1 if height == 1 else rows), (1 if width == 1 else columns)
-        self._origin = (0, 0)
+        size = window_size(self.kernel, size, self.sigma)
+        self._window = rows, columns = (
+            1 if height == 1 else size[0],
+            1 if width == 1 else size[1],
+        )
+        self._reach = _before_and_after(rows, columns)
         if self.kernel == "median":
             self.kernel_ = None
             return
         kernels = [
             summed_up(kernel, self._window)
-            for kernel in named_kernels(self.kernel, (rows, columns), self.sigma, self.direction)
+            for kernel in named_kernels(self.kernel, size, self.sigma, self.direction)
         ]
         self.kernel_ = kernels[0] if len(kernels) == 1 else np.stack(kernels)
 
@@ -260,14 +268,11 @@ class ConvolutionFilter(ImageExtractor):
         if self.normalize:
             kernel = normalised(kernel)
         self.kernel_ = kernel[::-1, ::-1].copy() if self.flip else kernel
-        rows, columns = self._window = kernel.shape[0], kernel.shape[1]
-        # Turned by 180 degrees, the centre of a window of even size is the pixel before.
-        self._origin = -int(self.flip and rows % 2 == 0), -int(self.flip and columns % 2 == 0)
+        self._window = rows, columns = kernel.shape[0], kernel.shape[1]
+        down, across = _before_and_after(rows, columns)
+        self._reach = (down[::-1], across[::-1]) if self.flip else (down, across)
 
-    def _windows_inside(
-        self, height: int, width: int, stride: tuple[int, int]
-    ) -> tuple[tuple[int, int, int], ...]:
-        """Return start, stop and step of the rows and columns where the window is inside."""
+    def _ensure_window_fits(self, height: int, width: int) -> None:
         rows, columns = self._window
         if rows > height or columns > width:
             raise ValueError(
@@ -275,30 +280,40 @@ class ConvolutionFilter(ImageExtractor):
                 f"{columns} with mode='valid'. Take a smaller kernel or a mode that says what lies "
                 "beyond the border, 'reflect' for one."
             )
-        top, left = rows // 2 + self._origin[0], columns // 2 + self._origin[1]
-        return (
-            (top, top + height - rows + 1, stride[0]),
-            (left, left + width - columns + 1, stride[1]),
-        )
 
     def _bytes_per_image(self, images: ImageBatch) -> int:
-        # The image, the responses to two kernels and what is between two passes.
-        return 8 * 6 * prod(images.shape[1:])
+        # The image, its copy with margins, the responses to two kernels and what lies between.
+        return 8 * 6 * self._values_with_margins
+
+    def _fill(self, results: np.ndarray, images: ImageBatch, rows: slice) -> None:
+        chunk = images.read(rows)
+        per_block = max(1, _BLOCK_BYTES // (chunk.itemsize * self._values_with_margins))
+        for start in range(0, len(chunk), per_block):
+            block = slice(start, start + per_block)
+            results[block] = self._extract(chunk[block])
 
     def _extract(self, images: np.ndarray) -> np.ndarray:
-        flatten, channel_axis = self._as_fitted
-        filtered = self._filter(images)[:, *(slice(*kept) for kept in self._kept)]
+        _, flatten, channel_axis = self._as_fitted
+        filtered = self._filter(images)
         if flatten:
             return filtered.reshape(len(images), -1)
         return filtered[..., 0] if channel_axis is None else np.moveaxis(filtered, -1, channel_axis)
 
     def _filter(self, images: np.ndarray) -> np.ndarray:
-        mode, cval = self._border
+        margins, stride = Margins(*self._margins), self._as_fitted[0]
         if self.kernel_ is None:
-            return ndimage.median_filter(images, size=(1, *self._window, 1), mode=mode, cval=cval)
+            return medians(images, self._window, margins, stride)
         if self.kernel_.ndim == 2:
-            return correlate(images, self.kernel_, self._origin, mode, cval)
+            return correlate(images, self.kernel_, margins, stride)
         horizontal, vertical = (
-            correlate(images, kernel, self._origin, mode, cval) for kernel in self.kernel_
+            correlate(images, kernel, margins, stride) for kernel in self.kernel_
         )
-        return np.hypot(horizontal, vertical, out=horizontal) * sqrt(0.5)
+        return np.sqrt((horizontal**2 + vertical**2) / 2)
+
+
+def _before_and_after(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return how far a window reaches from its centre, down and across.
+
+    One of even size reaches further back, as in scipy.
+    """
+    return (rows // 2, (rows - 1) // 2), (columns // 2, (columns - 1) // 2)

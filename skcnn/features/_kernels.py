@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 # Across the derivative, each averages with these weights.
 GRADIENTS = {
@@ -98,33 +97,3 @@ def normalised(kernel: np.ndarray) -> np.ndarray:
     if abs(total) <= kernel.size * np.finfo(np.float64).eps * size:
         total = size / 2
     return kernel / total
-
-
-def correlate(
-    images: np.ndarray, kernel: np.ndarray, origin: tuple[int, int], mode: str, cval: float
-) -> np.ndarray:
-    """Lay the kernel over every pixel of images of shape (m, h, w, c); multiply and sum up."""
-    pairs = _separated(kernel)
-    if not pairs:
-        weights = kernel[np.newaxis, :, :, np.newaxis]
-        return ndimage.correlate(images, weights, mode=mode, cval=cval, origin=(0, *origin, 0))
-    filtered = np.zeros_like(images)
-    for column, row in pairs:
-        # Beyond the border of what the rows were summed up to, a constant is their sum of it.
-        part = ndimage.correlate1d(images, row, 2, mode=mode, cval=cval, origin=origin[1])
-        beyond = cval * row.sum()
-        filtered += ndimage.correlate1d(part, column, 1, mode=mode, cval=beyond, origin=origin[0])
-    return filtered
-
-
-def _separated(kernel: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return pairs of a column and a row whose outer products sum up to the kernel.
-
-    Empty where filtering with them would take about as much work as filtering with the kernel.
-    """
-    left, values, right = np.linalg.svd(kernel, full_matrices=False)
-    rank = np.count_nonzero(values > 1e-14 * values[0])
-    # Small kernels stay whole, which keeps integers exact.
-    if 2 * rank * sum(kernel.shape) > np.count_nonzero(kernel):
-        return []
-    return [(left[:, i] * values[i], right[i]) for i in range(rank)]
