@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skcnn._compat import Interval, StrOptions
-from skcnn.features._encoder import DescriptorEncoder, unit_length
+from skcnn.features._encoder import DescriptorEncoder, blocks, unit_length
 from skcnn.features._set_batch import SetBatch
 from skcnn.features._vocabulary import NearestWords, learn_vocabulary
 
@@ -181,18 +181,17 @@ class BagOfVisualWords(DescriptorEncoder):
         self.idf_ = None
         if self.normalize != "tf-idf":
             return
-        words = NearestWords(self.vocabulary_, sets.dtype)
-        counter = _Hard(words, None, None)
-        frequency = np.zeros(len(self.vocabulary_))
-        per_set = counter.n_sums * (self._pyramid.n_parts + 2 * self._pyramid.n_cells) * 8
+        coder = self._coder(sets.dtype)
 
         def count(rows: slice) -> np.ndarray:
-            counts = self._encode(sets, rows, counter).reshape(rows.stop - rows.start, -1)
-            cells = counts.reshape(len(counts), self._pyramid.n_cells, -1)
-            return (cells[:, : np.prod(self._pyramid.grids[0])].sum(axis=1) > 0).sum(axis=0)
+            descriptors, targets = self._counted(sets, rows)
+            images = targets // self._pyramid.n_parts
+            occurs = np.zeros((rows.stop - rows.start, len(self.vocabulary_)), bool)
+            for block in blocks(descriptors, coder):
+                occurs[images[block], coder.nearest(descriptors[block])] = True
+            return occurs.sum(axis=0)
 
-        for counted in self._in_chunks(sets, count, per_set):
-            frequency += counted
+        frequency = sum(self._in_chunks(sets, count, len(self.vocabulary_)))
         self.idf_ = np.log((1 + len(sets)) / (1 + frequency)) + 1
         self.n_parameters_ += self.idf_.size
 
@@ -204,34 +203,31 @@ class BagOfVisualWords(DescriptorEncoder):
             return _Hard(words, normalize, idf)
         return _Soft(words, normalize, idf, self.bandwidth_)
 
-    def _n_features(self, n_cells: int) -> int:
-        return n_cells * len(self.vocabulary_)
-
 
 class _Hard:
     """Counts of nearest words."""
 
     def __init__(self, words: NearestWords, normalize: str | None, idf: np.ndarray | None) -> None:
         self.words, self.normalize, self.idf = words, normalize, idf
-        self.n_codes = self.n_sums = words.n_codes
+        self.n_sums, self.n_working = words.n_words, words.n_words + words.n_values
         self.nearest = words.nearest
 
     def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
         # Descriptors stand set by set, so a block reaches few of the targets.
         first, last = targets.min(), targets.max() + 1
-        flat = (targets - first) * self.n_codes + self.nearest(descriptors)
-        counts = np.bincount(flat, minlength=(last - first) * self.n_codes)
-        sums[first:last] += counts.reshape(last - first, self.n_codes)
+        flat = (targets - first) * self.n_sums + self.nearest(descriptors)
+        counts = np.bincount(flat, minlength=(last - first) * self.n_sums)
+        sums[first:last] += counts.reshape(last - first, self.n_sums)
 
-    def finish(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def finish(self, sums: np.ndarray, counts: np.ndarray) -> None:
         if self.idf is not None:
             sums *= self.idf
         if self.normalize in ("hellinger", "power"):
             np.sqrt(sums, out=sums)
         if self.normalize not in ("power", None):
             unit_length(sums)  # of roots too: their squares sum to the sum of the counts
-        rows = sums.reshape(len(sums), -1)
-        return rows if self.normalize is None else unit_length(rows)
+        if self.normalize is not None:
+            unit_length(sums.reshape(len(sums), -1))
 
 
 class _Soft(_Hard):

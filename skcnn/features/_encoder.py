@@ -24,10 +24,14 @@ _BLOCK_BYTES = 2**19
 
 
 class Coder(Protocol):
-    """What an encoder has learnt, in the floating type of the descriptors that it meets."""
+    """What an encoder has learnt, in the floating type of the descriptors that it meets.
 
-    n_codes: int
+    `n_sums` is the number of values that are summed over each cell and become its features,
+    `n_working` that of the values of a descriptor that are needed on the way.
+    """
+
     n_sums: int
+    n_working: int
 
     def nearest(self, descriptors: np.ndarray) -> np.ndarray:
         """Return the word or mode that each descriptor belongs to."""
@@ -35,11 +39,10 @@ class Coder(Protocol):
     def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
         """Add what each descriptor says to the row of `sums` that is its target."""
 
-    def finish(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """Return the rows of features, shape (m, n_features).
+    def finish(self, sums: np.ndarray, counts: np.ndarray) -> None:
+        """Make features of the sums over the cells of each set, in place.
 
-        `sums` are those over the cells of each set, shape (m, n_cells, n_sums), and may be
-        overwritten; `counts` are the numbers of descriptors in the cells.
+        `sums` are of shape (m, n_cells, n_sums), `counts` are the numbers of descriptors in cells.
         """
 
 
@@ -69,10 +72,6 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _learn_from_sets(self, sets: SetBatch) -> None:
         """Learn what the sample of descriptors does not tell."""
-
-    @abstractmethod
-    def _n_features(self, n_cells: int) -> int:
-        """Return the number of features, once fitted."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -107,7 +106,7 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         rng = check_random_state(self.random_state)
         self._learn(self._sample(sets, rng), rng)
         self._learn_from_sets(sets)
-        self._n_features_out = self._n_features(self._pyramid.n_cells)
+        self._n_features_out = self._pyramid.n_cells * self._coder(sets.dtype).n_sums
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -134,12 +133,13 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         sets = check_sets(self, X, reset=False)
         self._ensure_positions(sets)
         coder = self._coder(sets.dtype)
-        features = np.empty((len(sets), self._n_features_out), sets.dtype)
+        features = np.zeros((len(sets), self._n_features_out), sets.dtype)
 
         def fill(rows: slice) -> None:
-            features[rows] = self._encode(sets, rows, coder)
+            self._encode(sets, rows, coder, features[rows])
 
-        per_set = coder.n_sums * (self._pyramid.n_parts + 3 * self._pyramid.n_cells)
+        # Sums over parts and over rows of cells; features and, on the way to them, their squares.
+        per_set = coder.n_sums * 2 * (self._pyramid.n_parts + self._pyramid.n_cells)
         self._in_chunks(sets, fill, per_set * sets.dtype.itemsize)
         return features
 
@@ -164,7 +164,7 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         def fill(rows: slice) -> None:
             descriptors, start = sets.read(rows), sets.offsets[rows.start]
-            for block in _blocks(descriptors, coder):
+            for block in blocks(descriptors, coder):
                 words[start + block.start : start + block.stop] = coder.nearest(descriptors[block])
 
         self._in_chunks(sets, fill)
@@ -197,17 +197,21 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 sample = sample[says_something]
         return sample
 
-    def _encode(self, sets: SetBatch, rows: slice, coder: Coder) -> np.ndarray:
+    def _encode(self, sets: SetBatch, rows: slice, coder: Coder, features: np.ndarray) -> None:
+        """Write the features of some sets over zeros."""
         descriptors, targets = self._counted(sets, rows)
-        n_sets, n_parts = rows.stop - rows.start, self._pyramid.n_parts
-        sums = np.zeros((n_sets * n_parts, coder.n_sums), sets.dtype)
-        for block in _blocks(descriptors, coder):
+        pyramid, n_sets = self._pyramid, len(features)
+        by_cell = features.reshape(n_sets, pyramid.n_cells, coder.n_sums)
+        if pyramid.n_cells == 1:
+            sums = features
+        else:
+            sums = np.zeros((n_sets * pyramid.n_parts, coder.n_sums), sets.dtype)
+        for block in blocks(descriptors, coder):
             coder.add(descriptors[block], targets[block], sums)
-        counts = np.bincount(targets, minlength=n_sets * n_parts)
-        return coder.finish(
-            self._pyramid.cell_sums(sums.reshape(n_sets, n_parts, -1)),
-            self._pyramid.cell_sums(counts.reshape(n_sets, n_parts)),
-        )
+        counts = np.bincount(targets, minlength=n_sets * pyramid.n_parts)
+        if pyramid.n_cells > 1:
+            by_cell[:] = pyramid.cell_sums(sums.reshape(n_sets, pyramid.n_parts, -1))
+        coder.finish(by_cell, pyramid.cell_sums(counts.reshape(n_sets, pyramid.n_parts)))
 
     def _counted(self, sets: SetBatch, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """Return the descriptors that count, and the part of which set each lies in."""
@@ -244,10 +248,9 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return tags
 
 
-def _blocks(descriptors: np.ndarray, coder: Coder) -> Iterator[slice]:
-    """Yield slices whose products with all codes stay in the cache."""
-    bytes_each = coder.n_codes * descriptors.dtype.itemsize
-    n_rows = max(128, _BLOCK_BYTES // bytes_each)
+def blocks(descriptors: np.ndarray, coder: Coder) -> Iterator[slice]:
+    """Yield slices of descriptors whose working values stay in the cache."""
+    n_rows = max(128, _BLOCK_BYTES // (coder.n_working * descriptors.dtype.itemsize))
     for start in range(0, len(descriptors), n_rows):
         yield slice(start, min(start + n_rows, len(descriptors)))
 

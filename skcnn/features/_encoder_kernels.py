@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
+
+# Sums in any order, so that loops become vector instructions; values are finite.
+_FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
 
 
 @njit(nogil=True, cache=True)
@@ -27,11 +32,25 @@ def add_rows(rows: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
             sums[target, j] += rows[i, j]
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
+def append_squares(values: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return rows of the values less the shift, and next to them their squares."""
+    n_rows, n_values = values.shape
+    points = np.empty((n_rows, 2 * n_values), values.dtype)
+    for i in range(n_rows):
+        for c in range(n_values):
+            value = values[i, c] - shift[c]
+            points[i, c] = value
+            points[i, n_values + c] = value * value
+    return points
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
 def add_fisher_sums(
     points: np.ndarray,
     log_joint: np.ndarray,
-    means: np.ndarray,
+    offsets: np.ndarray,
+    scaled_means: np.ndarray,
     scales: np.ndarray,
     log_constants: np.ndarray,
     cutoff: np.floating,
@@ -41,48 +60,89 @@ def add_fisher_sums(
     """Add what each point says of the modes to the row of `sums` that is its target.
 
     A row holds the posterior of every mode, then posterior times t and times t^2 - 1 for every mode
-    and value, where t is the distance from the mode's mean in standard deviations. `log_joint`
-    need be good enough only to tell modes that are within `cutoff` of the best: their part is
-    computed anew from t, which loses no digits.
+    and value, where t is the distance from the mode's mean in standard deviations. `log_joint` plus
+    `offsets` need be good enough only to tell which modes are within `cutoff` of the best: their
+    posteriors are computed anew from t, which loses no digits. Of `points` the first columns count.
     """
-    n_modes, n_values = means.shape
-    second = n_modes * (1 + n_values)
+    n_modes, n_values = scales.shape
+    real = points.dtype.type
     distances = np.empty((n_modes, n_values), points.dtype)
     posteriors = np.empty(n_modes, points.dtype)
-    chosen = np.empty(n_modes, np.intp)
+    chosen = np.empty(n_modes + 1, np.intp)
     for i in range(points.shape[0]):
-        best = log_joint[i, 0]
-        for k in range(1, n_modes):
-            best = max(best, log_joint[i, k])
-        least = best - cutoff
-        n_chosen = 0
+        joint = log_joint[i]
+        best = real(-np.inf)
         for k in range(n_modes):
-            if log_joint[i, k] >= least:
-                chosen[n_chosen] = k
-                n_chosen += 1
+            joint[k] += offsets[k]
+            best = max(best, joint[k])
+        n_chosen = 0
+        for k in range(n_modes):  # without a branch
+            chosen[n_chosen] = k
+            n_chosen += joint[k] >= best - cutoff
+        largest = real(-np.inf)
         for j in range(n_chosen):
             k = chosen[j]
-            squared = points.dtype.type(0)
+            squared = real(0)
             for c in range(n_values):
-                t = (points[i, c] - means[k, c]) * scales[k, c]
+                t = points[i, c] * scales[k, c] - scaled_means[k, c]
                 distances[j, c] = t
                 squared += t * t
-            posteriors[j] = log_constants[k] - squared / 2
-        largest = posteriors[0]
-        for j in range(1, n_chosen):
+            posteriors[j] = log_constants[k] - squared * real(0.5)
             largest = max(largest, posteriors[j])
-        total = points.dtype.type(0)
+        total = real(0)
         for j in range(n_chosen):
-            posteriors[j] = np.exp(posteriors[j] - largest)
+            posteriors[j] = math.exp(posteriors[j] - largest)
             total += posteriors[j]
         row = sums[targets[i]]
         for j in range(n_chosen):
             k = chosen[j]
             posterior = posteriors[j] / total
             row[k] += posterior
-            first_of_mean = n_modes + k * n_values
-            first_of_variance = second + k * n_values
+            first = n_modes + k * n_values
+            by_mean = row[first : first + n_values]
+            by_variance = row[first + n_modes * n_values : first + (n_modes + 1) * n_values]
             for c in range(n_values):
                 t = distances[j, c]
-                row[first_of_mean + c] += posterior * t
-                row[first_of_variance + c] += posterior * (t * t - 1)
+                by_mean[c] += posterior * t
+                by_variance[c] += posterior * (t * t - real(1))
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
+def finish_fisher_vectors(
+    sums: np.ndarray,
+    counts: np.ndarray,
+    factors: np.ndarray,
+    expected: np.ndarray,
+    improved: bool,
+) -> None:
+    """Make Fisher vectors of the sums, shape (m, n_cells, n_sums), in place.
+
+    Means over the `counts` times `factors`, less what is `expected` of the weights; if `improved`,
+    their roots, brought to length 1 over a set's cells, and in each to the same length.
+    """
+    real = sums.dtype.type
+    n_sets, n_cells, n_sums = sums.shape
+    for i in range(n_sets):
+        n_filled = 0
+        for cell in range(n_cells):
+            n_filled += counts[i, cell] > 0
+        for cell in range(n_cells):
+            if counts[i, cell] == 0:
+                continue
+            values = sums[i, cell]
+            share = real(1) / real(counts[i, cell])
+            for j in range(n_sums):
+                values[j] *= share * factors[j]
+            for k in range(len(expected)):
+                values[k] -= expected[k]
+            if not improved:
+                continue
+            squared = real(0)  # length of the roots
+            for j in range(n_sums):
+                squared += abs(values[j])
+            scale = real(0)
+            if squared > 0:
+                scale = real(1) / math.sqrt(squared * real(n_filled))
+            for j in range(n_sums):
+                root = math.sqrt(abs(values[j])) * scale
+                values[j] = root if values[j] > 0 else -root

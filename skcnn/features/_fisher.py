@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from sklearn import config_context
-from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
 from skcnn._compat import Interval
-from skcnn.features._encoder import DescriptorEncoder, signed_power, unit_length
+from skcnn.features._encoder import DescriptorEncoder
 from skcnn.features._vocabulary import count_distinct, warn_if_fewer
 
 # Share of the mean variance that is added to all variances of the mixture.
@@ -189,12 +188,15 @@ class FisherVectorEncoder(DescriptorEncoder):
             self.pca_mean_ = self.pca_components_ = None
             self.n_parameters_ = 0
             return descriptors
-        solver = "covariance_eigh" if len(descriptors) > descriptors.shape[1] else "full"
-        pca = PCA(min(self.pca_components, *descriptors.shape), svd_solver=solver)
-        points = pca.fit_transform(descriptors)
-        self.pca_mean_, self.pca_components_ = pca.mean_, pca.components_
+        self.pca_mean_ = descriptors.mean(axis=0)
+        centred = descriptors - self.pca_mean_
+        # Not scikit-learn's PCA, which divides by the variance, that of equal descriptors too.
+        _, vectors = np.linalg.eigh(centred.T @ centred)  # by ascending variance
+        components = vectors.T[::-1][: min(self.pca_components, *descriptors.shape)]
+        largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, np.newaxis], 1)
+        self.pca_components_ = components * np.sign(largest)
         self.n_parameters_ = self.pca_mean_.size + self.pca_components_.size
-        return points
+        return centred @ self.pca_components_.T
 
     def _coder(self, dtype: np.dtype) -> _Gradients:
         if self.pca_components_ is not None:
@@ -202,9 +204,6 @@ class FisherVectorEncoder(DescriptorEncoder):
         else:
             projection, shift = None, self.weights_ @ self.means_
         return _Gradients(self, projection, shift, dtype)
-
-    def _n_features(self, n_cells: int) -> int:
-        return n_cells * (self.weights_.size + 2 * self.means_.size)
 
 
 class _Gradients:
@@ -220,27 +219,35 @@ class _Gradients:
         weights, covariances = fitted.weights_, fitted.covariances_
         means = fitted.means_ if projection is not None else fitted.means_ - shift
         self.improved = fitted._improved
-        self.n_codes, n_values = means.shape
-        self.n_sums = self.n_codes * (1 + 2 * n_values)
+        n_modes, self.n_values = means.shape
+        self.n_sums = n_modes * (1 + 2 * self.n_values)
+        self.n_working = n_modes + 2 * self.n_values
         self.projection = None if projection is None else projection.T.astype(dtype, order="C")
         self.shift = shift.astype(dtype)
-        self.means, self.scales = means.astype(dtype), (1 / np.sqrt(covariances)).astype(dtype)
-        # Logarithm of weight times density, but for a constant of all modes: [x, x^2] @ factors.
+        self.scales = (1 / np.sqrt(covariances)).astype(dtype)
+        self.scaled_means = (means / np.sqrt(covariances)).astype(dtype)
+        # The logarithm of weight times density is [x, x^2] @ factors + offsets.
         constants = np.log(weights) - 0.5 * np.log(covariances).sum(axis=1)
         self.log_constants = constants.astype(dtype)
         self.offsets = (constants - 0.5 * (means**2 / covariances).sum(axis=1)).astype(dtype)
         factors = np.vstack([(means / covariances).T, (-0.5 / covariances).T])
         self.factors = factors.astype(dtype, order="C")
-        # Posteriors below it are lost in rounding.
-        self.cutoff = dtype.type(21 if dtype.itemsize == 4 else 42)
+        # Posteriors below the last digit of 1 are left out.
+        self.cutoff = dtype.type(-np.log(np.finfo(dtype).eps))
         roots = np.sqrt(weights)
         self.expected = roots.astype(dtype)
         self.normalizers = np.concatenate(
-            [1 / roots, np.repeat(1 / roots, n_values), np.repeat(-1 / (2**0.5 * roots), n_values)]
+            [
+                1 / roots,
+                np.repeat(1 / roots, self.n_values),
+                np.repeat(-1 / (2**0.5 * roots), self.n_values),
+            ]
         ).astype(dtype)
 
     def nearest(self, descriptors: np.ndarray) -> np.ndarray:
-        return self._log_joint(self._points(descriptors)).argmax(axis=1)
+        log_joint = self._points(descriptors) @ self.factors
+        log_joint += self.offsets
+        return log_joint.argmax(axis=1)
 
     def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
         from skcnn.features._encoder_kernels import add_fisher_sums
@@ -248,8 +255,9 @@ class _Gradients:
         points = self._points(descriptors)
         add_fisher_sums(
             points,
-            self._log_joint(points),
-            self.means,
+            points @ self.factors,
+            self.offsets,
+            self.scaled_means,
             self.scales,
             self.log_constants,
             self.cutoff,
@@ -257,24 +265,15 @@ class _Gradients:
             sums,
         )
 
-    def finish(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        filled = counts > 0
-        sums /= np.maximum(counts, 1)[..., np.newaxis].astype(sums.dtype)
-        sums *= self.normalizers
-        sums[..., : self.n_codes] -= self.expected * filled[..., np.newaxis]
-        rows = sums.reshape(len(sums), -1)
-        if not self.improved:
-            return rows
-        unit_length(signed_power(sums, 0.5))
-        return unit_length(rows)
+    def finish(self, sums: np.ndarray, counts: np.ndarray) -> None:
+        from skcnn.features._encoder_kernels import finish_fisher_vectors
+
+        finish_fisher_vectors(sums, counts, self.normalizers, self.expected, self.improved)
 
     def _points(self, descriptors: np.ndarray) -> np.ndarray:
-        """Return the descriptors as the mixture sees them, around its middle."""
+        """Return the descriptors as the mixture sees them, and next to them their squares."""
+        from skcnn.features._encoder_kernels import append_squares
+
         if self.projection is not None:
             descriptors = descriptors @ self.projection
-        return descriptors - self.shift
-
-    def _log_joint(self, points: np.ndarray) -> np.ndarray:
-        log_joint = np.hstack([points, np.square(points)]) @ self.factors
-        log_joint += self.offsets
-        return log_joint
+        return append_squares(descriptors, self.shift)

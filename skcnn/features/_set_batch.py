@@ -141,9 +141,20 @@ class SetBatch:
         taken = [np.empty((0, self.n_values), self.dtype)]
         for rows in self.chunks(chunk_mib, self.n_values * self.dtype.itemsize, 0):
             first, last = np.searchsorted(indices, self.offsets[[rows.start, rows.stop]])
-            if first < last:
-                taken.append(self.read(rows)[indices[first:last] - self.offsets[rows.start]])
+            for run in self._runs(indices[first:last]):
+                sets = slice(self._set_of(run[0]), self._set_of(run[-1]) + 1)
+                taken.append(self.read(sets)[run - self.offsets[sets.start]])
         return np.concatenate(taken)
+
+    def _set_of(self, numbers: Any) -> Any:
+        sets = np.searchsorted(self.offsets, numbers, side="right") - 1
+        return int(sets) if np.ndim(sets) == 0 else sets
+
+    def _runs(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Cut the descriptors' ascending numbers where a set lies between that has none of them."""
+        if len(indices) == 0:
+            return []
+        return np.split(indices, np.flatnonzero(np.diff(self._set_of(indices)) > 1) + 1)
 
     def chunks(
         self, chunk_mib: float, bytes_per_descriptor: int, bytes_per_set: int
@@ -183,7 +194,7 @@ class SetBatch:
         row, column = (int(i) for i in np.argwhere(~finite)[0])
         value = raw[row, column]
         seen = "NaN" if np.isnan(value) else f"infinity or a value too large for {raw.dtype}"
-        image = int(np.searchsorted(self.offsets, numbers[row], side="right")) - 1
+        image = self._set_of(numbers[row])
         raise ValueError(
             f"Input X contains {seen}: the first one found is in a descriptor of image {image}. "
             "Descriptors must be finite."

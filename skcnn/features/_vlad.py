@@ -139,16 +139,13 @@ class VLADEncoder(DescriptorEncoder):
     def _coder(self, dtype: np.dtype) -> _Residuals:
         return _Residuals(NearestWords(self.vocabulary_, dtype), self._as_fitted)
 
-    def _n_features(self, n_cells: int) -> int:
-        return n_cells * self.vocabulary_.size
-
 
 class _Residuals:
     """Sums of differences from the nearest word."""
 
     def __init__(self, words: NearestWords, normalize: str | None) -> None:
         self.words, self.normalize = words, normalize
-        self.n_codes, self.n_sums = words.n_codes, words.words.size
+        self.n_sums, self.n_working = words.words.size, words.n_words + 2 * words.n_values
         self.nearest = words.nearest
 
     def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
@@ -156,15 +153,15 @@ class _Residuals:
 
         nearest = self.nearest(descriptors)
         by_word = sums.reshape(-1, descriptors.shape[1])
-        add_rows(descriptors - self.words.words[nearest], targets * self.n_codes + nearest, by_word)
+        add_rows(
+            descriptors - self.words.words[nearest], targets * self.words.n_words + nearest, by_word
+        )
 
-    def finish(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    def finish(self, sums: np.ndarray, counts: np.ndarray) -> None:
         if self.normalize == "power":
             signed_power(sums, 0.5)
         elif self.normalize == "intra":
             unit_length(sums.reshape(*sums.shape[:2], *self.words.words.shape))
-        rows = sums.reshape(len(sums), -1)
-        if self.normalize is None:
-            return rows
-        unit_length(sums)
-        return unit_length(rows)
+        if self.normalize is not None:
+            unit_length(sums)
+            unit_length(sums.reshape(len(sums), -1))

@@ -59,7 +59,7 @@ class NearestWords:
         centred = vocabulary - mean
         self._factors = np.ascontiguousarray(-2 * centred.T, dtype)
         self._offsets = (np.square(centred).sum(axis=1) + 2 * centred @ mean).astype(dtype)
-        self.n_codes = len(vocabulary)
+        self.n_words, self.n_values = vocabulary.shape
 
     def scores(self, descriptors: np.ndarray) -> np.ndarray:
         """Return squared distances to all words, each less a number of the descriptor's own."""

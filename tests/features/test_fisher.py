@@ -1,0 +1,89 @@
+"""Fisher vectors, against scikit-image and scikit-learn."""
+
+import numpy as np
+import pytest
+from skimage.feature import fisher_vector
+from sklearn.decomposition import PCA
+from sklearn.mixture import GaussianMixture
+
+from skcnn import FisherVectorEncoder
+from tests.features.descriptor_sets import grid, mixture_of, ragged
+
+
+def reference(encoder, sets, improved):
+    """Return what scikit-image makes of sets, with the encoder's mixture and PCA."""
+    mixture = mixture_of(encoder)
+    vectors = []
+    for descriptors in sets:
+        if encoder.pca_components_ is not None:
+            descriptors = (descriptors - encoder.pca_mean_) @ encoder.pca_components_.T
+        vectors.append(fisher_vector(descriptors, mixture, improved=improved))
+    return np.array(vectors)
+
+
+@pytest.mark.parametrize("improved", [True, False])
+@pytest.mark.parametrize("pca_components", [None, 3, 64])
+def test_equal_to_scikit_image(pca_components, improved):
+    sets = [one for one in ragged() if len(one)]
+    encoder = FisherVectorEncoder(
+        7, pca_components=pca_components, improved=improved, random_state=0
+    ).fit(sets)
+    expected = reference(encoder, sets, improved)
+    np.testing.assert_allclose(encoder.transform(sets), expected, rtol=1e-9, atol=1e-9)
+    single = encoder.transform([one.astype(np.float32) for one in sets])
+    assert single.dtype == np.float32
+    np.testing.assert_allclose(single, expected, rtol=1e-4, atol=2e-4 if improved else 2e-6)
+
+
+@pytest.mark.parametrize("improved", [True, False])
+def test_equal_to_scikit_image_on_many_overlapping_modes(improved):
+    rng = np.random.default_rng(0)
+    sets = rng.gamma(1.0, size=(5, 300, 20))
+    encoder = FisherVectorEncoder(40, improved=improved, random_state=0).fit(sets)
+    expected = reference(encoder, sets, improved)
+    np.testing.assert_allclose(encoder.transform(sets), expected, rtol=1e-7, atol=1e-9)
+    single = encoder.transform(sets.astype(np.float32))
+    np.testing.assert_allclose(single, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_far_from_the_origin_and_from_every_mode():
+    X = grid().reshape(12, 20, 5)
+    encoder = FisherVectorEncoder(7, pca_components=None, improved=False, random_state=0).fit(X)
+    far = X.copy()
+    far[0, 0] = 1e4
+    np.testing.assert_allclose(
+        encoder.transform(far), reference(encoder, far, False), rtol=1e-7, atol=1e-9
+    )
+    shifted = FisherVectorEncoder(7, pca_components=None, improved=False, random_state=0)
+    single = shifted.fit(X + 100).transform((X + 100).astype(np.float32))
+    np.testing.assert_allclose(single, reference(shifted, X + 100, False), rtol=1e-2, atol=1e-4)
+
+
+def test_mixture_is_that_of_scikit_learn():
+    X = grid().reshape(-1, 5)
+    encoder = FisherVectorEncoder(7, pca_components=None, random_state=0).fit(X)
+    score = mixture_of(encoder).score(X)
+    scores = [
+        GaussianMixture(7, covariance_type="diag", random_state=seed).fit(X).score(X)
+        for seed in range(5)
+    ]
+    assert min(scores) - 0.2 < score < max(scores) + 0.2
+    assert encoder.n_iter_ >= 1
+    np.testing.assert_array_equal(encoder.assign(X), mixture_of(encoder).predict(X))
+
+
+@pytest.mark.parametrize("n_descriptors", [240, 4])
+def test_pca_is_that_of_scikit_learn(n_descriptors):
+    X = grid().reshape(-1, 5)[:n_descriptors]
+    encoder = FisherVectorEncoder(2, pca_components=3, random_state=0).fit(X)
+    pca = PCA(3).fit(X)
+    np.testing.assert_allclose(encoder.pca_mean_, pca.mean_)
+    signs = np.sign((encoder.pca_components_ * pca.components_).sum(axis=1))
+    np.testing.assert_allclose(
+        encoder.pca_components_, signs[:, np.newaxis] * pca.components_, atol=1e-9
+    )
+
+
+def test_a_single_descriptor_is_not_enough():
+    with pytest.raises(ValueError, match="two or more descriptors; X has 1 sample"):
+        FisherVectorEncoder().fit(np.ones((1, 5)))
