@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcnn import FourierExtractor, load_digit_images
 
@@ -172,3 +173,13 @@ def test_blocks_of_more_frequencies_than_the_image_has_are_refused(size):
 def test_wrong_parameters_are_named(parameters, message):
     with pytest.raises(ValueError, match=message):
         FourierExtractor(**parameters).fit(images(1, 8, 8))
+
+
+@parametrize_with_checks(
+    [
+        FourierExtractor("polar"),
+    ]
+)
+def test_scikit_learns_checks(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the check of array API input is skipped
+    check(estimator)

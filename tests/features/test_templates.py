@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from skimage.feature import match_template
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcnn import TemplateMatcher, load_digit_images
 
@@ -106,3 +107,14 @@ def test_clusters_come_from_a_bounded_sample(monkeypatch):
     TemplateMatcher(n_templates=3, chunk_mib=0.02, random_state=0).fit(X, y)
     assert len(longest) == 10
     assert max(longest) == int(0.02 * 2**20 / (4 * 8 * 64))
+
+
+@parametrize_with_checks(
+    [
+        TemplateMatcher(n_templates=3, random_state=0),
+        TemplateMatcher(return_positions=True),
+    ]
+)
+def test_scikit_learns_checks(estimator, check, monkeypatch):
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the check of array API input is skipped
+    check(estimator)
