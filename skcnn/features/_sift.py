@@ -142,7 +142,7 @@ class SIFTExtractor(ImageExtractor):
     >>> SIFTExtractor().fit_transform(X[:100]).shape
     (100, 2, 2, 128)
     >>> SIFTExtractor(step=1, bin_size=(1, 2)).fit_transform(X[:100]).shape
-    (100, 2, 5, 5, 128)
+    (100, 2, 6, 6, 128)
     >>> SIFTExtractor("dog").fit_transform(X[:100])
     <DescriptorSets: 100 sets of ... descriptors with 128 values>
     """
