@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import isqrt, prod
 from numbers import Integral, Real
 
@@ -10,9 +11,9 @@ import numpy as np
 from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import int_pair
 from skcnn.features._base import ImageExtractor
+from skcnn.features._hog_cells import cell_sums
+from skcnn.features._hog_kernel import NORMS, normalise_blocks
 from skcnn.images import ImageBatch
-
-_EPS = 1e-5
 
 
 class HOGExtractor(ImageExtractor):
@@ -111,9 +112,6 @@ class HOGExtractor(ImageExtractor):
         "n_jobs": [Integral, None],
     }
 
-    # Gradients on the edge of two bins fall on scikit-image's side in float64 only.
-    _working_dtype = np.float64
-
     def __init__(
         self,
         orientations: int = 9,
@@ -156,25 +154,40 @@ class HOGExtractor(ImageExtractor):
         return prod(n_blocks) * prod(block) * self.orientations
 
     def _bytes_per_image(self, images: ImageBatch) -> int:
-        # Gradients of every channel, then magnitude, angle, bin and sums; blocks, twice.
-        _, height, width, n_channels = images.shape
-        return 8 * (height * width * (4 * n_channels + 8) + 2 * self._n_features_out)
+        # As stored and as read; what the kernel needs besides does not grow with their number.
+        return 2 * images.dtype.itemsize * self.n_features_in_
 
     def _extract(self, images: np.ndarray) -> np.ndarray:
-        orientations, block_norm, transform_sqrt = self._as_fitted
-        if transform_sqrt:
-            if images.min() < 0:
-                raise ValueError(
-                    f"transform_sqrt=True needs images without negative values, but X holds "
-                    f"{images.min():g}."
-                )
-            images = np.sqrt(images)
-        magnitude, angle = _gradients(images)
-        cells = _cell_histograms(magnitude, angle, self.pixels_per_cell_, orientations)
-        windows = np.lib.stride_tricks.sliding_window_view(cells, self.cells_per_block_, (1, 2))
-        blocks = np.moveaxis(windows, 3, -1)  # m, block row, block column, *block, orientation
-        blocks = blocks.reshape(*blocks.shape[:3], -1)
-        return _normalise(blocks, block_norm).reshape(len(images), -1)
+        features = np.empty((len(images), self._n_features_out), images.dtype)
+        self._write_features(features, images, 1.0)
+        return features
+
+    def _fill(self, results: np.ndarray, images: ImageBatch, rows: slice) -> None:
+        self._write_features(results, *images.read_stored(rows))
+
+    def _write_features(self, features: np.ndarray, images: np.ndarray, divisor: float) -> None:
+        _, block_norm, take_sqrt = self._as_fitted
+        if take_sqrt:
+            _refuse_negative(images)
+        n_cells, block = self._n_cells(), self.cells_per_block_
+        blocks = features.reshape(
+            len(images),
+            n_cells[0] - block[0] + 1,
+            n_cells[1] - block[1] + 1,
+            *block,
+            -1,
+        )
+        scale = 1 / prod(self.pixels_per_cell_)
+        for rows, sums in self._cell_sums(images, divisor):
+            normalise_blocks(sums, scale, NORMS.index(block_norm), blocks[rows])
+
+    def _n_cells(self) -> tuple[int, int]:
+        height, width = self.image_shape_[:2]
+        return height // self.pixels_per_cell_[0], width // self.pixels_per_cell_[1]
+
+    def _cell_sums(self, images: np.ndarray, divisor: float) -> Iterator[tuple[slice, np.ndarray]]:
+        orientations, _, take_sqrt = self._as_fitted
+        return cell_sums(images, divisor, take_sqrt, self.pixels_per_cell_, orientations)
 
 
 def _auto_cell_and_block(
@@ -187,58 +200,9 @@ def _auto_cell_and_block(
     return (side, side), (min(block[0], height // side), min(block[1], width // side))
 
 
-def _gradients(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return magnitude and angle (degrees, modulo 180) of the gradients, each (m, h, w)."""
-    by_row, by_column = np.zeros_like(images), np.zeros_like(images)
-    by_row[:, 1:-1] = images[:, 2:] - images[:, :-2]
-    by_column[:, :, 1:-1] = images[:, :, 2:] - images[:, :, :-2]
-    magnitude = np.hypot(by_row, by_column)
-    if images.shape[-1] > 1:
-        strongest = magnitude.argmax(axis=-1)[..., np.newaxis]
-        magnitude, by_row, by_column = (
-            np.take_along_axis(values, strongest, axis=-1)
-            for values in (magnitude, by_row, by_column)
+def _refuse_negative(images: np.ndarray) -> None:
+    if images.min() < 0:
+        raise ValueError(
+            f"transform_sqrt=True needs images without negative values, but X holds "
+            f"{images.min():g}."
         )
-    angle = np.rad2deg(np.arctan2(by_row, by_column)) % 180
-    return magnitude[..., 0], angle[..., 0]
-
-
-def _cell_histograms(
-    magnitude: np.ndarray, angle: np.ndarray, cell: tuple[int, int], orientations: int
-) -> np.ndarray:
-    """Return the mean magnitude per cell and orientation, shape (m, rows, columns, orientations).
-
-    Pixels beyond the last whole cell do not count.
-    """
-    m, height, width = magnitude.shape
-    rows, columns = height // cell[0], width // cell[1]
-    inside = np.s_[:, : rows * cell[0], : columns * cell[1]]
-    # scikit-image's bounds are float32. A tiny negative angle rounds to 180 degrees modulo 180, and
-    # scikit-image drops it: it gets a bin of its own, which is cut off.
-    bounds = (np.arange(1, orientations + 1, dtype=np.float32) * (180.0 / orientations)).astype(
-        np.float32
-    )
-    bins = np.searchsorted(bounds.astype(np.float64), angle[inside].ravel(), side="right")
-    row_of = np.arange(rows * cell[0]) // cell[0]
-    column_of = np.arange(columns * cell[1]) // cell[1]
-    cell_of = (np.arange(m)[:, None, None] * rows + row_of[:, None]) * columns + column_of
-    flat = cell_of.ravel() * (orientations + 1) + bins
-    sums = np.bincount(
-        flat, magnitude[inside].ravel(), minlength=m * rows * columns * (orientations + 1)
-    )
-    return sums.reshape(m, rows, columns, orientations + 1)[..., :-1] / prod(cell)
-
-
-def _normalise(blocks: np.ndarray, norm: str) -> np.ndarray:
-    """Normalise histograms over the last axis."""
-    if norm == "L1":
-        return blocks / (blocks.sum(axis=-1, keepdims=True) + _EPS)
-    if norm == "L1-sqrt":
-        return np.sqrt(blocks / (blocks.sum(axis=-1, keepdims=True) + _EPS))
-    blocks = _l2(blocks)
-    return blocks if norm == "L2" else _l2(np.minimum(blocks, 0.2))
-
-
-def _l2(blocks: np.ndarray) -> np.ndarray:
-    squares = np.einsum("...i,...i->...", blocks, blocks)[..., np.newaxis]
-    return blocks / np.sqrt(squares + _EPS**2)

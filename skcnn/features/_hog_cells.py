@@ -1,0 +1,104 @@
+"""The orientation histograms of the cells of a batch: the kernel, and NumPy where it is unsure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+
+from skcnn.features._hog_kernel import sum_cells
+
+# Pixels of a strip of rows, and bytes of the sums of some images: both stay in the fastest caches.
+_STRIP, _SUMS = 2048, 2**20
+
+
+def cell_sums(
+    images: np.ndarray, divisor: float, take_sqrt: bool, cell: tuple[int, int], orientations: int
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield the orientation histograms of the cells, some images at a time.
+
+    Parameters
+    ----------
+    images : ndarray of shape (m, h, w, c)
+        ``uint8``, ``uint16``, ``float32`` or ``float64`` images.
+
+    divisor : float
+        What they are to be divided by.
+
+    take_sqrt : bool
+        Take the square root of all values first.
+
+    cell : (int, int)
+        Height and width of a cell in pixels.
+
+    orientations : int
+        Number of bins over 180 degrees.
+
+    Yields
+    ------
+    rows : slice
+        Which images.
+
+    sums : float64 ndarray of shape (some, rows, columns * orientations + 1)
+        Gradient magnitudes summed up by cell and orientation; the last of a row means nothing.
+        Valid until the next is asked for.
+    """
+    m, h, w, c = images.shape
+    images = images.view()
+    images.flags.writeable = False  # one compiled kernel for memory-mapped and other arrays
+    grid = h // cell[0], w // cell[1] * orientations + 1
+    strip = max(1, min(h, _STRIP // w))
+    values = np.empty((c, strip + 2, w + 2))
+    scratch = np.empty((2, strip * (w + 2)))
+    work = np.float64 if images.dtype == np.float64 else np.float32
+    magnitudes = np.empty(strip * (w + 2), work)
+    places = np.empty(strip * (w + 2), np.uint32)
+    first = np.tile(np.arange(-1, w + 1) // cell[1] * orientations, strip).astype(np.uint32)
+    sums = np.empty((max(1, min(m, _SUMS // (8 * prod(grid)))), *grid))
+    capacity = max(2**14, h * w)
+    gradients, cells_of = np.empty((capacity, 2)), np.empty(capacity, np.int64)
+    axes_exact = _axes_are_exact(orientations)
+    start = 0
+    while start < m:
+        some = images[start : start + len(sums)]
+        done, n_unsure = sum_cells(
+            some, divisor, take_sqrt, cell, axes_exact,
+            first, values, scratch, magnitudes, places, sums, gradients, cells_of,
+        )  # fmt: skip
+        if n_unsure:
+            _vote(sums, gradients[:n_unsure], cells_of[:n_unsure], orientations)
+        yield slice(start, start + done), sums[:done]
+        start += done
+
+
+def _vote(sums: np.ndarray, gradients: np.ndarray, cells_of: np.ndarray, orientations: int) -> None:
+    rows_of, columns_of = np.divmod(cells_of, (sums.shape[-1] - 1) // orientations)
+    bins = exact_bins(gradients[:, 0], gradients[:, 1], orientations)
+    kept = bins < orientations
+    places = (columns_of * orientations + bins)[kept]
+    np.add.at(
+        sums.reshape(-1, sums.shape[-1]), (rows_of[kept], places), np.hypot(*gradients[kept].T)
+    )
+
+
+def exact_bins(by_row: np.ndarray, by_column: np.ndarray, orientations: int) -> np.ndarray:
+    """Return the bins of gradients that scikit-image has, which it cuts at edges in float32.
+
+    A tiny negative angle rounds to 180 degrees modulo 180, and scikit-image drops it: its bin is
+    one past the last.
+    """
+    # Contiguous arrays, for which NumPy may use another arctan2 than for others.
+    angles = np.arctan2(np.ascontiguousarray(by_row), np.ascontiguousarray(by_column))
+    return np.searchsorted(_upper_edges(orientations), np.rad2deg(angles) % 180, side="right")
+
+
+def _upper_edges(orientations: int) -> np.ndarray:
+    edges = np.arange(1, orientations + 1, dtype=np.float32) * (180.0 / orientations)
+    return edges.astype(np.float32).astype(np.float64)
+
+
+def _axes_are_exact(orientations: int) -> bool:
+    """Tell whether the edges next to the axes and diagonals are not moved by being float32."""
+    bins = np.searchsorted(_upper_edges(orientations), [0.0, 45.0, 90.0, 135.0], side="right")
+    return bins.tolist() == [quarters * orientations // 4 for quarters in range(4)]
