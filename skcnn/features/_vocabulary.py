@@ -22,7 +22,9 @@ def learn_vocabulary(
     k_means = MiniBatchKMeans(
         n_words, batch_size=max(2048, 2 * n_words), n_init=1, random_state=rng.randint(2**31)
     )
-    return k_means.fit(descriptors).cluster_centers_
+    # Around 0 float32 is enough, and takes half the time.
+    mean = descriptors.mean(axis=0)
+    return k_means.fit((descriptors - mean).astype(np.float32)).cluster_centers_ + mean
 
 
 def count_distinct(descriptors: np.ndarray, enough: int) -> int:

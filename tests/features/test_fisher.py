@@ -87,3 +87,11 @@ def test_pca_is_that_of_scikit_learn(n_descriptors):
 def test_a_single_descriptor_is_not_enough():
     with pytest.raises(ValueError, match="two or more descriptors; X has 1 sample"):
         FisherVectorEncoder().fit(np.ones((1, 5)))
+
+
+def test_equal_descriptors_have_no_spread_to_divide_by():
+    flat = np.full((3, 50, 5), 0.7)
+    for pca_components in (None, 3):
+        encoder = FisherVectorEncoder(1, pca_components=pca_components, random_state=0).fit(flat)
+        assert np.isfinite(encoder.transform(grid().astype(np.float32))).all()
+        np.testing.assert_allclose(encoder.covariances_, 1e-3, rtol=1e-3)
