@@ -7,7 +7,7 @@ orientations of a row.
 
 from __future__ import annotations
 
-from math import atan, pi, sqrt, tan
+from math import pi, sqrt, tan
 
 import numpy as np
 from numba import njit
@@ -30,8 +30,8 @@ def _fit_octants() -> tuple[float, ...]:
     """Return c0, c1, ... with atan(x) * 4 / pi = x * (c0 + c1 x^2 + ...) for |x| <= tan(pi / 8)."""
 
     def ratio(square: np.ndarray) -> np.ndarray:
-        root = np.sqrt(np.maximum(square, 1e-12))
-        return np.array([atan(x) / x for x in root]) * (4 / pi)
+        x = np.sqrt(square)
+        return np.arctan(x) / x * (4 / pi)
 
     domain = [0.0, tan(pi / 8) ** 2]
     fitted = np.polynomial.Chebyshev.interpolate(ratio, 10, domain)
