@@ -165,7 +165,7 @@ class FisherVectorEncoder(DescriptorEncoder):
                 "learn from, a single descriptor that counts."
             )
         n_modes = count_distinct(descriptors, self.n_modes)
-        warn_if_fewer("n_modes", self.n_modes, n_modes)
+        warn_if_fewer("n_modes", self.n_modes, n_modes, stacklevel=5)
         points = self._learn_pca(descriptors)
         # What rounding leaves of equal descriptors is no variance.
         scale = np.sqrt(points.var(axis=0).mean())

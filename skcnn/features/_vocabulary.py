@@ -17,7 +17,7 @@ def learn_vocabulary(
     """
     n_distinct = count_distinct(descriptors, n_words + 1)
     if n_distinct <= n_words:
-        warn_if_fewer("n_words", n_words, n_distinct)
+        warn_if_fewer("n_words", n_words, n_distinct, stacklevel=6)
         return np.unique(descriptors, axis=0)
     k_means = MiniBatchKMeans(
         n_words, batch_size=max(2048, 2 * n_words), n_init=1, random_state=rng.randint(2**31)
@@ -37,14 +37,14 @@ def count_distinct(descriptors: np.ndarray, enough: int) -> int:
     return len(seen)
 
 
-def warn_if_fewer(name: str, wanted: int, n_distinct: int) -> None:
+def warn_if_fewer(name: str, wanted: int, n_distinct: int, stacklevel: int) -> None:
     """Warn of a size that is more than there are different descriptors."""
     if n_distinct < wanted:
         warnings.warn(
             f"{name}={wanted} is more than the {n_distinct} different descriptors to learn from: "
             f"{n_distinct} are learnt.",
             UserWarning,
-            stacklevel=6,
+            stacklevel=stacklevel,
         )
 
 

@@ -1,6 +1,7 @@
 """What all encoders of descriptor sets do alike: layouts, pyramids, sampling, bad input."""
 
 import pickle
+import tracemalloc
 import warnings
 
 import h5py
@@ -12,7 +13,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from skcnn import BagOfVisualWords, DescriptorSets, FisherVectorEncoder, VLADEncoder
+from skcnn import (
+    BagOfVisualWords,
+    DescriptorSets,
+    FisherVectorEncoder,
+    SIFTExtractor,
+    VLADEncoder,
+    load_digit_images,
+)
 from tests.estimators import ENCODERS, make
 from tests.features.descriptor_sets import (
     WAYS,
@@ -250,6 +258,36 @@ def test_a_container_on_disk_is_read_by_chunk(encoder, tmp_path):
     in_chunks.transform(source)
     in_chunks.assign(source)
     assert max(stop - start for start, stop in source.reads) < 10
+
+
+@each("encoder", ENCODERS)
+@pytest.mark.parametrize("spatial_pyramid", [(1,), (1, 2, 4)])
+def test_memory_is_that_of_a_chunk_beside_the_features(encoder, spatial_pyramid):
+    X = np.random.default_rng(0).normal(size=(2000, 8, 8, 4)).astype(np.float32)
+    fitted = make(encoder, spatial_pyramid=spatial_pyramid, chunk_mib=1, max_descriptors=1000)
+    fitted.fit(X[:100]).transform(X[:10])
+    tracemalloc.start()
+    try:
+        features = fitted.transform(X)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A chunk, a block of half a MiB for every step on the way, and the offsets of the sets.
+    assert peak - features.nbytes < 4 * 2**20
+
+
+@each("encoder", ENCODERS)
+def test_descriptors_of_the_sift_extractor(encoder):
+    images = np.pad(load_digit_images(return_X_y=True)[0][:40], ((0, 0), (12, 12), (12, 12)))
+    on_grid = make_pipeline(SIFTExtractor(), make(encoder, spatial_pyramid=(1, 2)))
+    features = on_grid.fit_transform(images)
+    assert np.isfinite(features).all()
+    assert features.any(axis=1).all()
+    at_keypoints = make_pipeline(SIFTExtractor(keypoints="dog"), make(encoder))
+    features = at_keypoints.fit_transform(images)
+    assert np.isfinite(features).all()
+    without = at_keypoints[0].transform(images).sizes == 0
+    np.testing.assert_array_equal(features.any(axis=1), ~without)
 
 
 @each("encoder", ENCODERS)
