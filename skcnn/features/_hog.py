@@ -177,15 +177,14 @@ class HOGExtractor(ImageExtractor):
             *block,
             -1,
         )
-        scale = 1 / prod(self.pixels_per_cell_)
-        for rows, sums in self._cell_sums(images, divisor):
+        for rows, sums, scale in self._cell_sums(images, divisor):
             normalise_blocks(sums, scale, NORMS.index(block_norm), blocks[rows])
 
     def _n_cells(self) -> tuple[int, int]:
         height, width = self.image_shape_[:2]
         return height // self.pixels_per_cell_[0], width // self.pixels_per_cell_[1]
 
-    def _cell_sums(self, images: np.ndarray, divisor: float) -> Iterator[tuple[slice, np.ndarray]]:
+    def _cell_sums(self, images: np.ndarray, divisor: float) -> Iterator[tuple[slice, np.ndarray, float]]:
         orientations, _, take_sqrt = self._as_fitted
         return cell_sums(images, divisor, take_sqrt, self.pixels_per_cell_, orientations)
 

@@ -15,7 +15,7 @@ _STRIP, _SUMS = 2048, 2**20
 
 def cell_sums(
     images: np.ndarray, divisor: float, take_sqrt: bool, cell: tuple[int, int], orientations: int
-) -> Iterator[tuple[slice, np.ndarray]]:
+) -> Iterator[tuple[slice, np.ndarray, float]]:
     """Yield the orientation histograms of the cells, some images at a time.
 
     Parameters
@@ -43,43 +43,51 @@ def cell_sums(
     sums : float64 ndarray of shape (some, rows, columns * orientations + 1)
         Gradient magnitudes summed up by cell and orientation; the last of a row means nothing.
         Valid until the next is asked for.
+
+    scale : float
+        What turns a sum into the mean of the cell's pixels.
     """
     m, h, w, c = images.shape
     images = images.view()
     images.flags.writeable = False  # one compiled kernel for memory-mapped and other arrays
-    grid = h // cell[0], w // cell[1] * orientations + 1
-    strip = max(1, min(h, _STRIP // w))
-    values = np.empty((c, strip + 2, w + 2))
-    scratch = np.empty((2, strip * (w + 2)))
     work = np.float64 if images.dtype == np.float64 else np.float32
+    # Of several channels the strongest is the one that float64 says; square roots are rounded
+    # relative to the values, not to their small differences.
+    rough = c == 1 and not take_sqrt
+    strip = max(1, min(h, _STRIP // w))
+    values = np.empty((c, strip + 2, w + 2), work if rough else np.float64)
+    scratch = np.empty((2, strip * (w + 2)), values.dtype)
     magnitudes = np.empty(strip * (w + 2), work)
     places = np.empty(strip * (w + 2), np.uint32)
     first = np.tile(np.arange(-1, w + 1) // cell[1] * orientations, strip).astype(np.uint32)
+    grid = h // cell[0], w // cell[1] * orientations + 1
     sums = np.empty((max(1, min(m, _SUMS // (8 * prod(grid)))), *grid))
     capacity = max(2**14, h * w)
     gradients, cells_of = np.empty((capacity, 2)), np.empty(capacity, np.int64)
-    axes_exact = _axes_are_exact(orientations)
+    edges_exact = _axes_are_exact(orientations)
+    unit = divisor if rough else 1.0
     start = 0
     while start < m:
         some = images[start : start + len(sums)]
         done, n_unsure = sum_cells(
-            some, divisor, take_sqrt, cell, axes_exact,
-            first, values, scratch, magnitudes, places, sums, gradients, cells_of,
+            some, divisor, take_sqrt, rough, cell, edges_exact, first,
+            values, scratch, magnitudes, places, sums, gradients, cells_of,
         )  # fmt: skip
         if n_unsure:
-            _vote(sums, gradients[:n_unsure], cells_of[:n_unsure], orientations)
-        yield slice(start, start + done), sums[:done]
+            _vote(sums, gradients[:n_unsure], cells_of[:n_unsure], orientations, unit)
+        yield slice(start, start + done), sums[:done], 1 / (prod(cell) * unit)
         start += done
 
 
-def _vote(sums: np.ndarray, gradients: np.ndarray, cells_of: np.ndarray, orientations: int) -> None:
+def _vote(
+    sums: np.ndarray, gradients: np.ndarray, cells_of: np.ndarray, orientations: int, unit: float
+) -> None:
+    by_row, by_column = gradients.T
     rows_of, columns_of = np.divmod(cells_of, (sums.shape[-1] - 1) // orientations)
-    bins = exact_bins(gradients[:, 0], gradients[:, 1], orientations)
-    kept = bins < orientations
-    places = (columns_of * orientations + bins)[kept]
-    np.add.at(
-        sums.reshape(-1, sums.shape[-1]), (rows_of[kept], places), np.hypot(*gradients[kept].T)
-    )
+    bins = exact_bins(by_row, by_column, orientations)
+    sizes = np.where(bins < orientations, np.hypot(by_row, by_column) * unit, 0)
+    places = columns_of * orientations + bins
+    np.add.at(sums.reshape(-1, sums.shape[-1]), (rows_of, places), sizes)
 
 
 def exact_bins(by_row: np.ndarray, by_column: np.ndarray, orientations: int) -> np.ndarray:
