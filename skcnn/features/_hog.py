@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import isqrt, prod
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import int_pair
 from skcnn.features._base import ImageExtractor
 from skcnn.features._hog_cells import cell_sums
+from skcnn.features._hog_glyphs import draw_glyphs
 from skcnn.features._hog_kernel import NORMS, normalise_blocks
-from skcnn.images import ImageBatch
+from skcnn.images import ImageBatch, check_images
 
 
 class HOGExtractor(ImageExtractor):
@@ -60,6 +62,11 @@ class HOGExtractor(ImageExtractor):
     n_jobs : int or None, default=None
         Number of threads; None is 1 and -1 all processors.
 
+    device : str, default="cpu"
+        "cpu" runs compiled code on the CPU, "cuda", "cuda:1" and so on or "mps" torch on that
+        device, in float32 where it has no float64. "auto" takes the best device that is there. A
+        device that is not there is an error in `fit`; a fitted extractor works on the CPU then.
+
     Attributes
     ----------
     pixels_per_cell_ : (int, int)
@@ -80,8 +87,8 @@ class HOGExtractor(ImageExtractor):
     Raises
     ------
     ValueError
-        If explicit cells or blocks do not fit into the images, or `transform_sqrt` meets a negative
-        value.
+        If explicit cells or blocks do not fit into the images, `transform_sqrt` meets a negative
+        value, or `device` is not there in `fit`.
 
     References
     ----------
@@ -110,6 +117,7 @@ class HOGExtractor(ImageExtractor):
         "channel_axis": [Integral, None],
         "chunk_mib": [Interval(Real, 0, None, closed="neither")],
         "n_jobs": [Integral, None],
+        "device": [str],
     }
 
     def __init__(
@@ -124,6 +132,7 @@ class HOGExtractor(ImageExtractor):
         channel_axis: int | None = -1,
         chunk_mib: float = 64,
         n_jobs: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self.orientations = orientations
         self.pixels_per_cell = pixels_per_cell
@@ -134,6 +143,7 @@ class HOGExtractor(ImageExtractor):
         self.channel_axis = channel_axis
         self.chunk_mib = chunk_mib
         self.n_jobs = n_jobs
+        self.device = device
 
     def _prepare(self, height: int, width: int, n_channels: int) -> int:
         block = int_pair("cells_per_block", self.cells_per_block)
@@ -149,13 +159,21 @@ class HOGExtractor(ImageExtractor):
                 f"cells_per_block={block}: a block needs {block[0] * cell[0]} x "
                 f"{block[1] * cell[1]} pixels. Take smaller ones or pixels_per_cell='auto'."
             )
+        if self.device != "cpu":
+            from skcnn._devices import training_device
+
+            training_device(self.device)
         self.pixels_per_cell_, self.cells_per_block_ = cell, block
         self._as_fitted = self.orientations, self.block_norm, self.transform_sqrt
         return prod(n_blocks) * prod(block) * self.orientations
 
     def _bytes_per_image(self, images: ImageBatch) -> int:
-        # As stored and as read; what the kernel needs besides does not grow with their number.
-        return 2 * images.dtype.itemsize * self.n_features_in_
+        _, height, width, n_channels = images.shape
+        if self.device == "cpu":
+            # As stored and as read; what the kernel needs does not grow with their number.
+            return 2 * images.dtype.itemsize * height * width * n_channels
+        # Gradients of every channel, then magnitude, angle, bin and so on; blocks, twice.
+        return 8 * (height * width * (4 * n_channels + 8) + 2 * self._n_features_out)
 
     def _extract(self, images: np.ndarray) -> np.ndarray:
         features = np.empty((len(images), self._n_features_out), images.dtype)
@@ -166,27 +184,74 @@ class HOGExtractor(ImageExtractor):
         self._write_features(results, *images.read_stored(rows))
 
     def _write_features(self, features: np.ndarray, images: np.ndarray, divisor: float) -> None:
-        _, block_norm, take_sqrt = self._as_fitted
+        orientations, norm, take_sqrt = self._as_fitted
+        cell, block = self.pixels_per_cell_, self.cells_per_block_
         if take_sqrt:
             _refuse_negative(images)
-        n_cells, block = self._n_cells(), self.cells_per_block_
-        blocks = features.reshape(
-            len(images),
-            n_cells[0] - block[0] + 1,
-            n_cells[1] - block[1] + 1,
-            *block,
-            -1,
-        )
-        for rows, sums, scale in self._cell_sums(images, divisor):
-            normalise_blocks(sums, scale, NORMS.index(block_norm), blocks[rows])
+        device = self._torch_device()
+        if device is not None:
+            from skcnn.features._hog_torch import hog_features
 
-    def _n_cells(self) -> tuple[int, int]:
-        height, width = self.image_shape_[:2]
-        return height // self.pixels_per_cell_[0], width // self.pixels_per_cell_[1]
+            features[:] = hog_features(
+                images, divisor, take_sqrt, cell, block, orientations, norm, device
+            )
+            return
+        n_cells = images.shape[1] // cell[0], images.shape[2] // cell[1]
+        n_blocks = n_cells[0] - block[0] + 1, n_cells[1] - block[1] + 1
+        blocks = features.reshape(len(images), *n_blocks, *block, orientations)
+        for rows, sums, scale in cell_sums(images, divisor, take_sqrt, cell, orientations):
+            normalise_blocks(sums, scale, NORMS.index(norm), blocks[rows])
 
-    def _cell_sums(self, images: np.ndarray, divisor: float) -> Iterator[tuple[slice, np.ndarray, float]]:
+    def _torch_device(self) -> Any:
+        """Return the torch device to work on, None for the CPU, which needs no torch."""
+        if self.device == "cpu":
+            return None
+        from skcnn._devices import prediction_device
+
+        device = prediction_device(self.device)
+        return None if device.type == "cpu" else device
+
+    def visualize(self, image: Any) -> np.ndarray:
+        """Draw the histograms of an image's cells.
+
+        Parameters
+        ----------
+        image : array-like of shape (h, w) or (h, w, c)
+            One image, of the shape seen in `fit` and laid out like the images there: with another
+            `channel_axis`, or flat where `image_shape` is set.
+
+        Returns
+        -------
+        picture : ndarray of shape (h, w)
+            For each cell and orientation a line through the middle of the cell, along the edges
+            that have this orientation and as bright as the mean gradient magnitude: what
+            :func:`skimage.feature.hog` returns for ``visualize=True``. float32 for float32,
+            float16, uint8, uint16 and bool images, float64 for all others.
+
+        Raises
+        ------
+        ValueError
+            If the image is not of the shape seen in `fit`, or holds NaN or infinity.
+
+        Examples
+        --------
+        >>> from skcnn import HOGExtractor, load_digit_images
+        >>> X, y = load_digit_images(return_X_y=True)
+        >>> HOGExtractor().fit(X).visualize(X[0]).shape
+        (8, 8)
+        """
+        check_is_fitted(self)
+        batch = check_images(self, np.asarray(image)[np.newaxis], reset=False)
+        pixels, divisor = batch.read_stored(slice(0, 1))
         orientations, _, take_sqrt = self._as_fitted
-        return cell_sums(images, divisor, take_sqrt, self.pixels_per_cell_, orientations)
+        if take_sqrt:
+            _refuse_negative(pixels)
+        ((_, sums, scale),) = cell_sums(
+            pixels, divisor, take_sqrt, self.pixels_per_cell_, orientations
+        )
+        cells = scale * sums[0, :, :-1].reshape(len(sums[0]), -1, orientations)
+        picture = draw_glyphs(cells, self.pixels_per_cell_, pixels.shape[1:3])
+        return picture.astype(batch.dtype)
 
 
 def _auto_cell_and_block(

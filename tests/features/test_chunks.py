@@ -39,14 +39,14 @@ def test_threads_do_not_change_features(n_jobs, images):
 
 
 def test_n_jobs_is_the_number_of_threads(images, monkeypatch):
-    extract, threads = HOGExtractor._extract, set()
+    fill, threads = HOGExtractor._fill, set()
 
-    def noted(self, chunk):
+    def noted(self, *arguments):
         threads.add(threading.get_ident())
         time.sleep(0.02)  # long enough for the other thread to take a chunk
-        return extract(self, chunk)
+        fill(self, *arguments)
 
-    monkeypatch.setattr(HOGExtractor, "_extract", noted)
+    monkeypatch.setattr(HOGExtractor, "_fill", noted)
     HOGExtractor(n_jobs=2, chunk_mib=0.1).fit_transform(images)
     assert len(threads) == 2
 

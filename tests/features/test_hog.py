@@ -114,6 +114,8 @@ def test_explicit_cells_that_do_not_fit_are_refused(parameters):
         ({"block_norm": "L3"}, "block_norm"),
         ({"orientations": 0}, "orientations"),
         ({"chunk_mib": 0}, "chunk_mib"),
+        ({"device": "tpu"}, "device must be 'auto', 'cpu', 'cuda'"),
+        ({"device": None}, "device"),
     ],
 )
 def test_wrong_parameters_are_named(parameters, message):
@@ -144,3 +146,76 @@ def test_rows_of_a_table_keep_their_differences():
     rows = load_digit_images().images.reshape(-1, 1, 64)
     features = HOGExtractor().fit_transform(rows)
     assert (features.std(axis=0) > 0.01).sum() > 20
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+def test_equally_strong_channels_are_chosen_between_as_scikit_image_does(channels, dtype):
+    # Few levels: many pixels have gradients in two channels that are equal or differ by rounding.
+    levels = np.random.RandomState(0).randint(0, 5, size=(2, 40, 30, channels))
+    unsigned = np.dtype(dtype).kind == "u"
+    images = levels.astype(dtype) if unsigned else (levels / 7).astype(dtype)
+    scaled = levels / np.iinfo(dtype).max if unsigned else images.astype(np.float64)
+    features = HOGExtractor(8, (5, 5)).fit_transform(images)
+    expected = reference(scaled, orientations=8, pixels_per_cell=(5, 5))
+    np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("orientations", [8, 12, 28, 180])
+def test_unsigned_levels_near_the_edge_of_a_bin_fall_on_scikit_images_side(orientations):
+    # Of v / 255 many differences along a diagonal are equal but for rounding.
+    images = np.random.RandomState(0).randint(0, 256, size=(2, 64, 64), dtype=np.uint8)
+    images[1] //= 32
+    parameters = {"orientations": orientations, "pixels_per_cell": (8, 8)}
+    features = HOGExtractor(**parameters).fit_transform(images)
+    np.testing.assert_allclose(features, reference(images / 255, **parameters), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("block_norm", ["L1", "L1-sqrt", "L2", "L2-Hys"])
+def test_float32_images_have_the_features_of_float64_ones(block_norm):
+    images = photos((64, 40), np.float32)
+    features = HOGExtractor(block_norm=block_norm).fit_transform(images)
+    assert features.dtype == np.float32
+    expected = reference(images.astype(np.float64), pixels_per_cell=(4, 4), block_norm=block_norm)
+    np.testing.assert_allclose(features, expected, atol=5e-7, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e15, 1e30])
+def test_values_of_any_size(scale):
+    images = (photos((24, 24)) * scale).astype(np.float32)
+    features = HOGExtractor(block_norm="L1").fit_transform(images)
+    expected = reference(images.astype(np.float64), pixels_per_cell=(4, 4), block_norm="L1")
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-30)
+
+
+def test_huge_values_have_gradients():
+    images = photos((24, 24)) * 1e200
+    features = HOGExtractor(block_norm="L1").fit_transform(images)
+    expected = HOGExtractor(block_norm="L1").fit_transform(photos((24, 24)) * 1e100)
+    np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+def test_blank_rows_do_not_matter():
+    images = np.zeros((4, 28, 28))
+    images[0, 0, 3] = images[1, 27, 5] = images[2, 13, 13] = 1
+    images[3, 10:] = 0.5
+    features = HOGExtractor(pixels_per_cell=(4, 4)).fit_transform(images)
+    expected = reference(images, pixels_per_cell=(4, 4))
+    np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 3000])
+def test_narrow_and_wide_images(width):
+    images = np.random.RandomState(0).rand(2, 12, width)
+    parameters = {"pixels_per_cell": (3, 1), "cells_per_block": (2, 1)}
+    features = HOGExtractor(**parameters).fit_transform(images)
+    np.testing.assert_allclose(features, reference(images, **parameters), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">u2", np.float16, bool, np.int64])
+def test_every_stored_type(dtype):
+    images = np.random.RandomState(0).randint(0, 2, size=(2, 24, 24)).astype(dtype)
+    factor = 65535 if np.dtype(dtype).kind == "u" else 1
+    features = HOGExtractor(pixels_per_cell=(4, 4)).fit_transform(images)
+    expected = reference(images.astype(np.float64) / factor, pixels_per_cell=(4, 4))
+    np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)

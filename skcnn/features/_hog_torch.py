@@ -1,0 +1,149 @@
+"""HOG on any torch device, with the bins and channels of doubtful pixels found by NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import pad
+
+from skcnn.features._hog_cells import exact_bins, exact_gradients
+
+_EPS = 1e-5
+# What rounding may do to an angle, in half turns, and to magnitudes, relative to the largest value.
+_ROUNDING = 4.0
+
+
+def hog_features(
+    images: np.ndarray,
+    divisor: float,
+    take_sqrt: bool,
+    cell: tuple[int, int],
+    block: tuple[int, int],
+    orientations: int,
+    norm: str,
+    device: torch.device,
+) -> np.ndarray:
+    """Return the features of a chunk of images, computed on a torch device.
+
+    Parameters
+    ----------
+    images : ndarray of shape (m, h, w, c)
+        ``uint8``, ``uint16``, ``float32`` or ``float64`` images.
+
+    divisor : float
+        What they are to be divided by.
+
+    take_sqrt : bool
+        Take the square root of all values first.
+
+    cell : (int, int)
+        Height and width of a cell in pixels.
+
+    block : (int, int)
+        Height and width of a block in cells.
+
+    orientations : int
+        Number of bins over 180 degrees.
+
+    norm : {"L1", "L1-sqrt", "L2", "L2-Hys"}
+        How blocks are normalised.
+
+    device : torch.device
+        Where to compute; in float64 for ``float64`` images where the device has it, else in
+        float32.
+
+    Returns
+    -------
+    features : ndarray of shape (m, n_features)
+        The features, in the precision that they were computed in.
+    """
+    double = images.dtype == np.float64 and device.type != "mps"
+    dtype = torch.float64 if double else torch.float32
+    stored = images.astype(np.float64 if double else np.float32)
+    pixels = torch.from_numpy(stored).to(device).permute(0, 3, 1, 2) / divisor
+    if take_sqrt:
+        pixels = pixels.sqrt()
+    magnitude, bins, doubtful = _magnitudes_and_bins(pixels, orientations)
+    _settle(magnitude, bins, doubtful, images, divisor, take_sqrt, orientations)
+    cells = _cell_means(magnitude, bins, cell, orientations)
+    windows = cells.unfold(1, block[0], 1).unfold(2, block[1], 1)  # m, rows, columns, k, *block
+    blocks = windows.permute(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
+    return _normalise(blocks.to(dtype), norm).reshape(len(images), -1).cpu().numpy()
+
+
+def _magnitudes_and_bins(
+    pixels: torch.Tensor, orientations: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return magnitude, bin and whether either is within rounding of another, each (m, h, w)."""
+    by_row = pad(pixels[:, :, 2:] - pixels[:, :, :-2], (0, 0, 1, 1))
+    by_column = pad(pixels[..., 2:] - pixels[..., :-2], (1, 1))
+    magnitudes = torch.hypot(by_row, by_column)
+    magnitude, channel = magnitudes.max(dim=1)
+    rounding = _ROUNDING * torch.finfo(pixels.dtype).eps * pixels.abs().amax(dim=(1, 2, 3))
+    rounding = rounding[:, None, None]
+    doubtful = (magnitudes >= (magnitude - rounding)[:, None]).sum(dim=1) > 1
+    channel = channel[:, None]
+    angle = torch.atan2(by_row.gather(1, channel), by_column.gather(1, channel))[:, 0]
+    place = (angle / torch.pi) % 1 * orientations
+    bins = place.floor()
+    from_edge = torch.minimum(place - bins, bins + 1 - place)
+    # Rounding of the gradient, and that of the angle and of scikit-image's edges in float32.
+    doubtful |= from_edge * magnitude <= orientations * (rounding + 1e-6 * magnitude)
+    return magnitude, bins.long().clamp_(0, orientations - 1), doubtful & (magnitude > 0)
+
+
+def _settle(
+    magnitude: torch.Tensor,
+    bins: torch.Tensor,
+    doubtful: torch.Tensor,
+    images: np.ndarray,
+    divisor: float,
+    take_sqrt: bool,
+    orientations: int,
+) -> None:
+    where = doubtful.nonzero(as_tuple=True)
+    if len(where[0]) == 0:
+        return
+    by_row, by_column = exact_gradients(
+        images, divisor, take_sqrt, *(positions.cpu().numpy() for positions in where)
+    )
+    found = exact_bins(by_row, by_column, orientations)
+    sizes = np.where(found < orientations, np.hypot(by_row, by_column), 0)
+    found = np.minimum(found, orientations - 1)
+    magnitude[where] = torch.from_numpy(sizes.astype(_numpy_type(magnitude))).to(magnitude.device)
+    bins[where] = torch.from_numpy(found).to(bins.device)
+
+
+def _numpy_type(values: torch.Tensor) -> type:
+    return np.float64 if values.dtype == torch.float64 else np.float32
+
+
+def _cell_means(
+    magnitude: torch.Tensor, bins: torch.Tensor, cell: tuple[int, int], orientations: int
+) -> torch.Tensor:
+    """Return the mean magnitude per cell and orientation, (m, rows, columns, orientations)."""
+    m, h, w = magnitude.shape
+    rows, columns = h // cell[0], w // cell[1]
+    inside = slice(None), slice(rows * cell[0]), slice(columns * cell[1])
+    magnitude, bins = magnitude[inside], bins[inside]
+    # One orientation at a time: sums in a fixed order, which adding at random would not be.
+    means = [
+        torch.where(bins == k, magnitude, 0)
+        .reshape(m, rows, cell[0], columns, cell[1])
+        .mean(dim=(2, 4))
+        for k in range(orientations)
+    ]
+    return torch.stack(means, dim=-1)
+
+
+def _normalise(blocks: torch.Tensor, norm: str) -> torch.Tensor:
+    """Normalise histograms over the last axis."""
+    if norm in ("L1", "L1-sqrt"):
+        blocks = blocks / (blocks.sum(dim=-1, keepdim=True) + _EPS)
+        return blocks if norm == "L1" else blocks.sqrt()
+    blocks = _l2(blocks)
+    return blocks if norm == "L2" else _l2(blocks.clamp(max=0.2))
+
+
+def _l2(blocks: torch.Tensor) -> torch.Tensor:
+    return blocks / (blocks.square().sum(dim=-1, keepdim=True) + _EPS**2).sqrt()

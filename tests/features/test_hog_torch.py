@@ -1,0 +1,92 @@
+"""HOG on torch devices: the same function on torch's CPU device, and the choice of the device."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from skcnn import HOGExtractor
+from skcnn.features._hog_torch import hog_features
+from tests.features.test_hog import photos
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("shape", [(64, 40), (47, 33, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize("orientations", [8, 9])
+@pytest.mark.parametrize("block_norm", ["L1", "L1-sqrt", "L2", "L2-Hys"])
+@pytest.mark.parametrize("transform_sqrt", [False, True])
+def test_equals_the_kernel(shape, dtype, orientations, block_norm, transform_sqrt):
+    images = photos(shape, dtype)
+    extractor = HOGExtractor(
+        orientations, (5, 7), (3, 2), block_norm, transform_sqrt=transform_sqrt
+    )
+    expected = extractor.fit_transform(images)
+    features = hog_features(
+        images.reshape(*images.shape[:3], -1),
+        255.0 if dtype == np.uint8 else 1.0,
+        transform_sqrt,
+        (5, 7),
+        (3, 2),
+        orientations,
+        block_norm,
+        CPU,
+    )
+    assert features.dtype == expected.dtype
+    np.testing.assert_allclose(features, expected, atol=1e-5, rtol=0)
+
+
+def test_few_levels_equal_the_kernel():
+    levels = np.random.RandomState(0).randint(0, 4, size=(3, 24, 24, 3))
+    for images in (levels.astype(np.uint8), (levels / 7).astype(np.float32), levels * 0.1):
+        divisor = 255.0 if images.dtype == np.uint8 else 1.0
+        features = hog_features(images, divisor, False, (4, 4), (2, 2), 8, "L2", CPU)
+        expected = HOGExtractor(8, (4, 4), (2, 2), "L2").fit_transform(images)
+        np.testing.assert_allclose(features, expected, atol=1e-5, rtol=0)
+
+
+def test_constant_images_give_zeros():
+    images = np.full((2, 28, 28, 1), 0.7, dtype=np.float32)
+    assert not hog_features(images, 1.0, False, (4, 4), (2, 2), 9, "L2-Hys", CPU).any()
+
+
+def test_transform_uses_the_device(monkeypatch):
+    # Stands for a device other than the CPU, which this machine may lack.
+    monkeypatch.setattr(HOGExtractor, "_torch_device", lambda self: CPU)
+    images = photos((28, 28), np.float32)
+    chunked = HOGExtractor(chunk_mib=0.01).fit_transform(images)
+    monkeypatch.undo()
+    expected = HOGExtractor().fit_transform(images)
+    assert chunked.dtype == np.float32
+    np.testing.assert_allclose(chunked, expected, atol=1e-5)
+    assert (chunked != expected).any()
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    images = photos((28, 28))
+    with pytest.raises(ValueError, match="device='cuda' is not available here"):
+        HOGExtractor(device="cuda").fit(images)
+    fitted = HOGExtractor().fit(images)
+    expected = fitted.transform(images)
+    elsewhere = pickle.loads(pickle.dumps(fitted.set_params(device="cuda")))
+    np.testing.assert_array_equal(elsewhere.transform(images), expected)
+
+
+def test_the_best_device_there_is():
+    images = photos((28, 28), np.float32)
+    features = HOGExtractor(device="auto").fit_transform(images)
+    np.testing.assert_allclose(features, HOGExtractor().fit_transform(images), atol=1e-5)
+
+
+def test_the_cpu_needs_no_torch():
+    code = (
+        "import sys, numpy as np; from skcnn.features import HOGExtractor;"
+        "HOGExtractor().fit_transform(np.ones((1, 8, 8), np.float32));"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
