@@ -1,4 +1,4 @@
-from . import comparison, datasets, features, images, neural
+from . import comparison, datasets, features, images, inspection, neural
 from .comparison import Comparison, compare_pipelines, default_pipelines
 from .datasets import load_digit_images
 from .features import (
@@ -8,6 +8,7 @@ from .features import (
     FisherVectorEncoder,
     FourierExtractor,
     HOGExtractor,
+    LazyDescriptors,
     PixelExtractor,
     SIFTExtractor,
     TemplateMatcher,
@@ -29,6 +30,7 @@ __all__ = [
     "HOGExtractor",
     "ImageFiles",
     "ImageReader",
+    "LazyDescriptors",
     "MLPClassifier",
     "PixelExtractor",
     "SIFTExtractor",
@@ -40,6 +42,7 @@ __all__ = [
     "default_pipelines",
     "features",
     "images",
+    "inspection",
     "load_digit_images",
     "load_image_folder",
     "neural",

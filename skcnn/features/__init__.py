@@ -6,6 +6,7 @@ from skcnn.features._filters import ConvolutionFilter
 from skcnn.features._fisher import FisherVectorEncoder
 from skcnn.features._fourier import FourierExtractor
 from skcnn.features._hog import HOGExtractor
+from skcnn.features._lazy import LazyDescriptors
 from skcnn.features._pixels import PixelExtractor
 from skcnn.features._sift import SIFTExtractor
 from skcnn.features._templates import TemplateMatcher
@@ -18,6 +19,7 @@ __all__ = [
     "FisherVectorEncoder",
     "FourierExtractor",
     "HOGExtractor",
+    "LazyDescriptors",
     "PixelExtractor",
     "SIFTExtractor",
     "TemplateMatcher",

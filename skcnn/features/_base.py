@@ -8,7 +8,7 @@ from math import ceil, prod
 from typing import Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -18,6 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import fit_context
+from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch, check_images
 
 
@@ -115,9 +116,7 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         # Enough chunks for every thread, none of more memory than was asked for.
         per_thread = self._bytes_per_image(images) * ceil(len(images) / n_threads) / 2**20
         chunks = images.chunks(min(self.chunk_mib, per_thread), self._bytes_per_image(images))
-        return Parallel(n_jobs=n_threads, require="sharedmem")(
-            delayed(work)(rows) for rows in chunks
-        )
+        return in_threads(n_threads, work, chunks)
 
     @available_if(lambda self: self._returns_rows())
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any, Protocol, Self
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import effective_n_jobs
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.random import sample_without_replacement
@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from skcnn._compat import Interval, fit_context
 from skcnn.features._pyramid import SpatialPyramid
 from skcnn.features._set_batch import SetBatch, check_sets
+from skcnn.features._threads import in_threads
 
 # Bytes of a block of intermediate results that stays in the second level cache.
 _BLOCK_BYTES = 2**19
@@ -235,11 +236,9 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         # The same chunks for any number of threads: matrix products round alike.
         chunks = list(sets.chunks(self.chunk_mib, bytes_per_descriptor, bytes_per_set))
         if n_threads == 1 or len(chunks) == 1:
-            return [work(rows) for rows in chunks]
+            return in_threads(1, work, chunks)
         with threadpool_limits(1, "blas"):
-            return Parallel(n_jobs=n_threads, require="sharedmem")(
-                delayed(work)(rows) for rows in chunks
-            )
+            return in_threads(n_threads, work, chunks)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import Interval, Options, StrOptions
 from skcnn.features._base import ImageExtractor
+from skcnn.features._lazy import LazyDescriptors
 from skcnn.features._sift_grid import N_BINS, N_VALUES, grid_points, make_grid
 from skcnn.features._sift_keypoints import Keypoints, detect_and_describe, join
 from skcnn.images import ImageBatch, check_images
@@ -73,6 +74,11 @@ class SIFTExtractor(ImageExtractor):
     root_sift : bool, default=False
         Divide each descriptor by its sum and take square roots, so that the Euclidean distance
         compares histograms as Hellinger's does [2]_.
+
+    lazy : bool, default=False
+        Return :class:`LazyDescriptors` instead of an array: the descriptors on the grid, computed
+        where an encoder reads them. That saves their memory, many times that of the images, and
+        costs computing them anew wherever they are read. Not for keypoints.
 
     upsampling : {1, 2}, default=2
         Factor by which keypoints enlarge the image first.
@@ -156,6 +162,7 @@ class SIFTExtractor(ImageExtractor):
         "margin": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
         "color": [StrOptions({"grey", "channels", "opponent"})],
         "root_sift": ["boolean"],
+        "lazy": ["boolean"],
         "upsampling": [Options(Integral, {1, 2})],
         "n_octaves": [Interval(Integral, 1, None, closed="left")],
         "n_scales": [Interval(Integral, 1, None, closed="left")],
@@ -177,6 +184,7 @@ class SIFTExtractor(ImageExtractor):
         margin: float | str = "auto",
         color: str = "grey",
         root_sift: bool = False,
+        lazy: bool = False,
         upsampling: int = 2,
         n_octaves: int = 8,
         n_scales: int = 3,
@@ -194,6 +202,7 @@ class SIFTExtractor(ImageExtractor):
         self.margin = margin
         self.color = color
         self.root_sift = root_sift
+        self.lazy = lazy
         self.upsampling = upsampling
         self.n_octaves = n_octaves
         self.n_scales = n_scales
@@ -213,7 +222,7 @@ class SIFTExtractor(ImageExtractor):
 
         Returns
         -------
-        descriptors : ndarray of shape (n, rows, columns, 128) or DescriptorSets
+        descriptors : ndarray of shape (n, rows, columns, 128), LazyDescriptors or DescriptorSets
             Those of the grid; with several scales the shape is (n, n_scales, rows, columns, 128),
             with several channels the last axis is as many times longer. Of keypoints, one set an
             image, with the keypoints' positions, scales and orientations. float32 for float32,
@@ -229,6 +238,8 @@ class SIFTExtractor(ImageExtractor):
         if self._on_keypoints:
             found = self._in_chunks(images, lambda rows: self._find(images.read(rows)))
             return join([one for chunk in found for one in chunk], *images.shape[1:3])
+        if self.lazy:
+            return LazyDescriptors(self, X)
         results = np.empty((len(images), *self._result_shape), dtype=images.dtype)
         self._in_chunks(images, lambda rows: self._extract(images.read(rows), results[rows]))
         return results
@@ -276,6 +287,8 @@ class SIFTExtractor(ImageExtractor):
         if self._on_keypoints:
             if self.color != "grey":
                 raise ValueError(f"color={self.color!r} needs keypoints='dense'; 'dog' has 'grey'.")
+            if self.lazy:
+                raise ValueError("lazy=True needs keypoints='dense'; 'dog' finds sets of any size.")
             return (N_VALUES,)
         self.bin_sizes_ = self._bin_sizes(height, width)
         smallest = min(self.bin_sizes_)
