@@ -43,7 +43,7 @@ def test_import_of_skcnn_is_light():
     assert "sklearn" not in loaded
 
 
-@pytest.mark.parametrize("name", ["images", "datasets", "features"])
+@pytest.mark.parametrize("name", ["images", "datasets", "features", "inspection"])
 def test_rooms_below_the_networks_import_no_torch(name):
     loaded = modules_after(f"import skcnn.{name}")
     assert "sklearn" in loaded
@@ -121,6 +121,7 @@ BELOW = {
     "images": set(),
     "datasets": {"images"},
     "features": {"images"},
+    "inspection": {"images", "features"},
     "neural": {"images", "features"},
     "comparison": {"images", "features", "neural", "datasets"},
     "cli": {"images", "features", "neural", "datasets", "comparison"},

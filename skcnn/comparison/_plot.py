@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from skcnn._plotting import import_pyplot
 from skcnn.comparison._charts import COSTS, Cost, classify
 from skcnn.comparison._labels import Box, place_labels, shorten, text_width
 from skcnn.comparison._summary import PipelineSummary
@@ -111,7 +112,7 @@ class ComparisonDisplay:
 
     @staticmethod
     def _new_axes(n_rows: int) -> Any:
-        pyplot = _import_pyplot()
+        pyplot = import_pyplot()
         height = max(4.0, 0.34 * n_rows + 1.2)
         _, axes = pyplot.subplots(1, 2, figsize=(13, height), layout="constrained")
         return axes
@@ -187,13 +188,3 @@ class ComparisonDisplay:
 def _literal(text: str) -> str:
     """A user's text with its dollar signs kept: matplotlib would read mathematics between two."""
     return text.replace("$", r"\$")
-
-
-def _import_pyplot() -> Any:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError(
-            'Plots need matplotlib, which is not installed: pip install "skcnn[plot]"'
-        ) from error
-    return pyplot
