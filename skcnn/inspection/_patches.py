@@ -83,18 +83,20 @@ def _describe(
     extractor: SIFTExtractor, encoder: Any, chunk: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the words of each image of a chunk and the keypoints where they lie."""
-    descriptors = extractor.transform(_as_given(chunk, extractor.channel_axis))
-    words = encoder.assign(descriptors)
+    images = _as_given(chunk, extractor.channel_axis)
+    descriptors = extractor.transform(images)
+    if not isinstance(descriptors, DescriptorSets):
+        descriptors = np.asarray(descriptors)  # lazy ones would be computed twice
+    words = encoder.assign(descriptors).ravel()
     if isinstance(descriptors, DescriptorSets):
         values = descriptors.descriptors
         keypoints = _keypoints_of_sets(descriptors, *chunk.shape[1:3])
         bounds = descriptors.offsets
     else:
         values = descriptors.reshape(-1, descriptors.shape[-1])
-        on_grid = extractor.keypoints_of(_as_given(chunk, extractor.channel_axis)[0])
+        on_grid = extractor.keypoints_of(images[0])
         keypoints = np.tile(np.column_stack(on_grid), (len(chunk), 1))
         bounds = np.arange(len(chunk) + 1) * len(on_grid.positions)
-    words = words.ravel()
     for start, stop in pairwise(bounds):
         says_something = values[start:stop].any(axis=1) | (not encoder._skips_zeros)
         members = start + np.flatnonzero(says_something)

@@ -80,10 +80,12 @@ def test_layouts_and_chunks_do_not_matter(dtype):
     sift, words = fit_words(X, bin_size=(2, 3))
     display = VisualWordsDisplay.from_estimator(sift, words, X)
     tiny = SIFTExtractor(bin_size=(2, 3), chunk_mib=1e-6).fit(X)
+    lazy = SIFTExtractor(bin_size=(2, 3), lazy=True).fit(X)
     planes = SIFTExtractor(bin_size=(2, 3), channel_axis=1).fit(np.moveaxis(X, -1, 1))
     flat = SIFTExtractor(bin_size=(2, 3), image_shape=(10, 10, 3)).fit(X.reshape(12, -1))
     for sift, images in [
         (tiny, X),
+        (lazy, X),
         (planes, np.moveaxis(X, -1, 1)),
         (flat, X.reshape(12, -1)),
         (flat, list(X.reshape(12, -1))),
