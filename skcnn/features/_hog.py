@@ -177,30 +177,32 @@ class HOGExtractor(ImageExtractor):
 
     def _extract(self, images: np.ndarray) -> np.ndarray:
         features = np.empty((len(images), self._n_features_out), images.dtype)
-        self._write_features(features, images, 1.0)
+        self._fill(features, ImageBatch(images), slice(0, len(images)))
         return features
 
     def _fill(self, results: np.ndarray, images: ImageBatch, rows: slice) -> None:
-        self._write_features(results, *images.read_stored(rows))
-
-    def _write_features(self, features: np.ndarray, images: np.ndarray, divisor: float) -> None:
         orientations, norm, take_sqrt = self._as_fitted
         cell, block = self.pixels_per_cell_, self.cells_per_block_
-        if take_sqrt:
-            _refuse_negative(images)
         device = self._torch_device()
+        chunk, divisor = images.read_stored(rows, checked=device is not None)
+        if take_sqrt:
+            _refuse_negative(chunk)
         if device is not None:
             from skcnn.features._hog_torch import hog_features
 
-            features[:] = hog_features(
-                images, divisor, take_sqrt, cell, block, orientations, norm, device
+            results[:] = hog_features(
+                chunk, divisor, take_sqrt, cell, block, orientations, norm, device
             )
             return
         n_cells = images.shape[1] // cell[0], images.shape[2] // cell[1]
         n_blocks = n_cells[0] - block[0] + 1, n_cells[1] - block[1] + 1
-        blocks = features.reshape(len(images), *n_blocks, *block, orientations)
-        for rows, sums, scale in cell_sums(images, divisor, take_sqrt, cell, orientations):
-            normalise_blocks(sums, scale, NORMS.index(norm), blocks[rows])
+        blocks = results.reshape(len(chunk), *n_blocks, *block, orientations)
+
+        def check(some: np.ndarray, first: int) -> None:
+            images.refuse_infinite(some, rows.start + first)
+
+        for done, sums, scale in cell_sums(chunk, divisor, take_sqrt, cell, orientations, check):
+            normalise_blocks(sums, scale, NORMS.index(norm), blocks[done])
 
     def _torch_device(self) -> Any:
         """Return the torch device to work on, None for the CPU, which needs no torch."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 
 import numpy as np
 
 from skcnn.features._hog_kernel import sum_cells
 
-# Pixels of a strip of rows, and bytes of the sums of some images: both stay in the fastest caches.
-_STRIP, _SUMS = 2048, 2**20
+# Pixels of a strip of rows, and bytes of some images and of their sums: they stay in the cache.
+_STRIP, _IMAGES, _SUMS = 2048, 2**19, 2**20
 
 
 def cell_sums(
-    images: np.ndarray, divisor: float, take_sqrt: bool, cell: tuple[int, int], orientations: int
+    images: np.ndarray,
+    divisor: float,
+    take_sqrt: bool,
+    cell: tuple[int, int],
+    orientations: int,
+    check: Callable[[np.ndarray, int], None] | None = None,
 ) -> Iterator[tuple[slice, np.ndarray, float]]:
     """Yield the orientation histograms of the cells, some images at a time.
 
@@ -34,6 +39,9 @@ def cell_sums(
 
     orientations : int
         Number of bins over 180 degrees.
+
+    check : callable or None, default=None
+        Called with some of the images, and the number of the first of them, before they are used.
 
     Yields
     ------
@@ -61,7 +69,8 @@ def cell_sums(
     places = np.empty(strip * (w + 2), np.uint32)
     first = np.tile(np.arange(-1, w + 1) // cell[1] * orientations, strip).astype(np.uint32)
     grid = h // cell[0], w // cell[1] * orientations + 1
-    sums = np.empty((max(1, min(m, _SUMS // (8 * prod(grid)))), *grid))
+    n_some = min(m, _IMAGES // images[0].nbytes, _SUMS // (8 * prod(grid)))
+    sums = np.empty((max(1, n_some), *grid))
     capacity = max(2**14, h * w)
     gradients, cells_of = np.empty((capacity, 2)), np.empty(capacity, np.int64)
     edges_exact = _axes_are_exact(orientations)
@@ -69,6 +78,8 @@ def cell_sums(
     start = 0
     while start < m:
         some = images[start : start + len(sums)]
+        if check is not None:
+            check(some, start)
         done, n_unsure = sum_cells(
             some, divisor, take_sqrt, rough, cell, edges_exact, first,
             values, scratch, magnitudes, places, sums, gradients, cells_of,

@@ -127,13 +127,17 @@ class ImageBatch:
             raise ValueError(f"rows must be a slice with step 1, got {rows}.")
         return start, max(start, stop)
 
-    def read_stored(self, rows: slice) -> tuple[np.ndarray, float]:
+    def read_stored(self, rows: slice, *, checked: bool = True) -> tuple[np.ndarray, float]:
         """Return the images of a slice as they are stored where that spares a conversion.
 
         Parameters
         ----------
         rows : slice
             Which images, with step 1.
+
+        checked : bool, default=True
+            Raise an error if an image is not finite. Who reads unchecked passes the images to
+            :meth:`refuse_infinite` piece by piece, each while it is in the cache.
 
         Returns
         -------
@@ -149,12 +153,22 @@ class ImageBatch:
         ValueError
             If an image holds NaN or infinity (the message says which), or the step is not 1.
         """
-        if self._stored.kind != "u" or self._stored.itemsize > 2:
+        native = self._stored.newbyteorder("=")
+        unsigned = native.kind == "u" and native.itemsize <= 2
+        if not unsigned and (checked or native != self.dtype):
             return self.read(rows), 1.0
         start, stop = self._bounds(rows)
         images = self._as_images(np.asarray(self._source[start:stop]))
-        native = self._stored.newbyteorder("=")
-        return np.ascontiguousarray(images, native), float(np.iinfo(native).max)
+        divisor = float(np.iinfo(native).max) if unsigned else 1.0
+        return np.ascontiguousarray(images, native), divisor
+
+    def refuse_infinite(self, images: np.ndarray, first: int) -> None:
+        """Raise ValueError if one of some images that were read unchecked is not finite.
+
+        `first` is the number of the first of them.
+        """
+        if images.dtype.kind == "f":
+            _ensure_finite(images, range(first, first + len(images)))
 
     def take(self, indices: np.ndarray, dtype: np.dtype | type | None = None) -> np.ndarray:
         """Return the images at `indices` (ints, in any order, or a mask) as :meth:`read` does."""

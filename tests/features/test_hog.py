@@ -219,3 +219,14 @@ def test_every_stored_type(dtype):
     features = HOGExtractor(pixels_per_cell=(4, 4)).fit_transform(images)
     expected = reference(images.astype(np.float64) / factor, pixels_per_cell=(4, 4))
     np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("position", [(1, 0, 0), (2, 27, 27), (3, 13, 26)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_images_that_are_not_finite_are_named(position, dtype):
+    # The last rows and columns are beyond the last whole cell.
+    images = np.random.RandomState(0).rand(5, 28, 28).astype(dtype)
+    extractor = HOGExtractor(pixels_per_cell=(8, 8)).fit(images)
+    images[position] = np.nan
+    with pytest.raises(ValueError, match=f"NaN: the first one found is in image {position[0]}"):
+        extractor.set_params(chunk_mib=0.007).transform(images)
