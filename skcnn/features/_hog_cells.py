@@ -56,7 +56,7 @@ def cell_sums(
         What turns a sum into the mean of the cell's pixels.
     """
     m, h, w, c = images.shape
-    images = images.view()
+    images = images.reshape(m, h, w) if c == 1 else images.view()
     images.flags.writeable = False  # one compiled kernel for memory-mapped and other arrays
     work = np.float64 if images.dtype == np.float64 else np.float32
     # Of several channels the strongest is the one that float64 says; square roots are rounded

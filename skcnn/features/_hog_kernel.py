@@ -30,6 +30,13 @@ _EPS = 1e-5
 NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
 
 _compile = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+_part = numba.njit(
+    nogil=True,
+    error_model="numpy",
+    fastmath={"contract"},
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+)
 
 
 @_compile
@@ -41,8 +48,8 @@ def sum_cells(
 
     Parameters
     ----------
-    images : ndarray of shape (m, h, w, c)
-        The images as they are stored.
+    images : ndarray of shape (m, h, w) or (m, h, w, c)
+        The images as they are stored. Of grey and colour images each compile what they need.
 
     divisor : float
         What they are to be divided by.
@@ -93,12 +100,12 @@ def sum_cells(
         How many images are done (the next one might not find room for its pixels) and how many
         pixels are handed back.
     """
-    m, _, w, c = images.shape
+    m, w, c = images.shape[0], images.shape[2], len(values)
     rows, past = sums.shape[1], sums.shape[2] - 1
     columns = w // cell[1]
     strip, width = values.shape[1] - 2, w + 2
     used = rows * cell[0]
-    n_pixels = 0
+    n_pixels = np.int64(0)
     for i in range(m):
         if n_pixels + used * w > len(cells_of):
             return i, n_pixels
@@ -113,7 +120,7 @@ def sum_cells(
             n = (end - begin) * width
             dx, dy = scratch[0, :n], scratch[1, :n]
             flat = values.reshape((c, (strip + 2) * width))
-            if c == 1:
+            if images.ndim == 3:
                 _take_gradients(flat[0, begin * width :], width, dx, dy)
             else:
                 _take_strongest(flat, begin * width, width, dx, dy, places)
@@ -132,20 +139,23 @@ def sum_cells(
     return m, n_pixels
 
 
-@_compile
+@_part
 def _load(image, top, n_rows, divisor, take_sqrt, values):
     """Read a strip of rows, one channel after another, with a border that mirrors the image.
 
     So the central differences at the border of the image are zero. Return the range of the rows
     that have gradients.
     """
-    h, w, c = image.shape
+    (h, w), c = image.shape[:2], len(values)
     begin, end = n_rows, 0
     for k in range(n_rows + 2):
         row = top - 1 + k
         row = abs(row) if row < h else 2 * h - 2 - row
-        pixels = image[min(max(row, 0), h - 1)].reshape(w * c)
-        if c == 3:  # a step that the compiler knows is three times as fast
+        pixels = image[min(max(row, 0), h - 1)].reshape(-1)
+        if image.ndim == 2:
+            for j in range(w):
+                values[0, k, 1 + j] = pixels[j]
+        elif c == 3:  # a step that the compiler knows is three times as fast
             red, green, blue = values[0, k, 1:], values[1, k, 1:], values[2, k, 1:]
             for j in range(w):
                 red[j], green[j], blue[j] = pixels[3 * j], pixels[3 * j + 1], pixels[3 * j + 2]
@@ -171,7 +181,7 @@ def _load(image, top, n_rows, divisor, take_sqrt, values):
     return begin, end
 
 
-@_compile
+@_part
 def _take_gradients(pixels, width, dx, dy):
     """Take the differences of the pixels to the left and right, and above and below."""
     left, right, above, below = _neighbours(pixels, width, len(dx))
@@ -180,7 +190,7 @@ def _take_gradients(pixels, width, dx, dy):
         dy[j] = below[j] - above[j]
 
 
-@_compile
+@_part
 def _neighbours(pixels, width, n):
     """Return what lies left of, right of, above and below each of n pixels, row by row."""
     return (
@@ -191,7 +201,7 @@ def _neighbours(pixels, width, n):
     )
 
 
-@_compile
+@_part
 def _take_strongest(values, start, width, dx, dy, ties):
     """Take the gradients of the channel where they are strongest, the first of equals."""
     n, c = len(dx), len(values)
@@ -230,7 +240,7 @@ def _take_strongest(values, start, width, dx, dy, ties):
                     dx[j], dy[j], strongest = x, y, strength
 
 
-@_compile
+@_part
 def _stronger(x, y, other_x, other_y):
     """Return the stronger of two gradients, and whether only hypot can tell them apart."""
     square = x * x + y * y
@@ -242,7 +252,7 @@ def _stronger(x, y, other_x, other_y):
     return other_x if better else x, other_y if better else y, near & (not alike)
 
 
-@_compile
+@_part
 def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, places):
     """Compute the magnitudes and find where they belong; leave doubtful pixels out."""
     real = magnitudes.dtype.type
@@ -274,7 +284,7 @@ def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, pla
     return n_doubtful
 
 
-@_compile
+@_part
 def _vote(places, magnitudes, sums):
     """Add a row's magnitudes up: two cells by turns, so that no addition waits for the last."""
     half = len(places) // 2
@@ -285,13 +295,13 @@ def _vote(places, magnitudes, sums):
         sums[places[j]] += magnitudes[j]
 
 
-@_compile
+@_part
 def _settle_doubtful(
     image, divisor, rough, dx, dy, places, top, cell, edges_exact,
     sums, before, gradients, cells_of, n,
 ):  # fmt: skip
     """Let doubtful pixels vote by their angle in float64, or hand them back."""
-    h, w, _ = image.shape
+    h, w = image.shape[:2]
     past, columns = sums.shape[1] - 1, w // cell[1]
     orientations = past // columns
     for k in range(len(dx)):
@@ -302,12 +312,13 @@ def _settle_doubtful(
         if j < 0 or column >= columns:
             continue
         y, x, unit = np.float64(dy[k]), np.float64(dx[k]), 1.0
-        if rough:
-            y, x, unit = 0.0, 0.0, divisor
-            if 0 < i < h - 1:
-                y = image[i + 1, j, 0] / divisor - image[i - 1, j, 0] / divisor
-            if 0 < j < w - 1:
-                x = image[i, j + 1, 0] / divisor - image[i, j - 1, 0] / divisor
+        if image.ndim == 2:
+            if rough:
+                y, x, unit = 0.0, 0.0, divisor
+                if 0 < i < h - 1:
+                    y = image[i + 1, j] / divisor - image[i - 1, j] / divisor
+                if 0 < j < w - 1:
+                    x = image[i, j + 1] / divisor - image[i, j - 1] / divisor
         number = _certain_bin(y, x, orientations, edges_exact)
         if number >= 0:
             sums[row, column * orientations + number] += math.hypot(y, x) * unit
@@ -318,7 +329,7 @@ def _settle_doubtful(
     return n
 
 
-@_compile
+@_part
 def _certain_bin(y, x, orientations, edges_exact):
     """Return the bin of a gradient, or -1 if it is within rounding of an edge."""
     if edges_exact and (x == 0 or y == 0 or abs(x) == abs(y)):
