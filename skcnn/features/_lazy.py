@@ -48,9 +48,9 @@ class LazyDescriptors:
     >>> X, y = load_digit_images(return_X_y=True)
     >>> descriptors = SIFTExtractor(lazy=True).fit_transform(X)
     >>> descriptors
-    <LazyDescriptors: shape (1797, 2, 2, 128), computed when sliced>
+    <LazyDescriptors: shape (1797, 3, 3, 128), computed when sliced>
     >>> descriptors[:5].shape
-    (5, 2, 2, 128)
+    (5, 3, 3, 128)
     """
 
     def __init__(self, extractor: SIFTExtractor, X: Any) -> None:

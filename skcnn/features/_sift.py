@@ -41,8 +41,8 @@ class SIFTExtractor(ImageExtractor):
         with an empty set for an image without keypoints.
 
     step : int or "auto", default="auto"
-        Pixels between neighbouring points of the grid. "auto" takes the smallest `bin_size`,
-        but at most 4.
+        Pixels between neighbouring points of the grid. "auto" takes half the smallest bin, but at
+        least 1.
 
     bin_size : float, sequence of float or "auto", default="auto"
         Side of a bin in pixels; a patch is four bins wide. Several of them are the scales at which
@@ -146,8 +146,8 @@ class SIFTExtractor(ImageExtractor):
     >>> from skcnn import SIFTExtractor, load_digit_images
     >>> X, y = load_digit_images(return_X_y=True)
     >>> SIFTExtractor().fit_transform(X[:100]).shape
-    (100, 2, 2, 128)
-    >>> SIFTExtractor(step=1, bin_size=(1, 2)).fit_transform(X[:100]).shape
+    (100, 3, 3, 128)
+    >>> SIFTExtractor(bin_size=(1, 2)).fit_transform(X[:100]).shape
     (100, 2, 6, 6, 128)
     >>> SIFTExtractor("dog").fit_transform(X[:100])
     <DescriptorSets: 100 sets of ... descriptors with 128 values>
@@ -292,7 +292,7 @@ class SIFTExtractor(ImageExtractor):
             return (N_VALUES,)
         self.bin_sizes_ = self._bin_sizes(height, width)
         smallest = min(self.bin_sizes_)
-        self.step_ = min(4, int(smallest)) if isinstance(self.step, str) else int(self.step)
+        self.step_ = max(1, int(smallest / 2)) if isinstance(self.step, str) else int(self.step)
         rows, columns = (
             grid_points(size, self.step_, self._margin_within(size, smallest))
             for size in (height, width)

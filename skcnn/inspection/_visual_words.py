@@ -61,7 +61,7 @@ class VisualWordsDisplay:
     >>> words = BagOfVisualWords(n_words=20, random_state=0).fit(sift.transform(X[:200]))
     >>> display = VisualWordsDisplay.from_estimator(sift, words, X[:200], n_words=8)
     >>> len(display.axes_), display.patches.shape, display.counts.sum()
-    (8, (20, 8, 8, 1), np.int64(800))
+    (8, (20, 8, 8, 1), np.int64(1800))
     """
 
     def __init__(self, patches: np.ndarray, counts: np.ndarray) -> None:
