@@ -12,9 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import int_pair
 from skcnn.features._base import ImageExtractor
+from skcnn.features._hog_blocks import NORMS, normalise_blocks
 from skcnn.features._hog_cells import cell_sums
 from skcnn.features._hog_glyphs import draw_glyphs
-from skcnn.features._hog_kernel import NORMS, normalise_blocks
+from skcnn.features._hog_votes import cell_votes
 from skcnn.images import ImageBatch, check_images
 
 
@@ -30,7 +31,7 @@ class HOGExtractor(ImageExtractor):
     Parameters
     ----------
     orientations : int, default=9
-        Number of orientation bins over 180 degrees.
+        Number of orientation bins over 180 degrees, or over 360 with `signed_gradient`.
 
     pixels_per_cell : (int, int) or "auto", default="auto"
         Height and width of a cell in pixels. "auto" takes square cells whose side is the largest
@@ -49,6 +50,14 @@ class HOGExtractor(ImageExtractor):
     transform_sqrt : bool, default=False
         Take the square root of all values first, which lessens the effect of shadows. Images must
         not be negative.
+
+    signed_gradient : bool, default=False
+        Let the bins share 360 degrees, so that a gradient and its opposite are not the same, as in
+        OpenCV. Helps where dark and light do not change places from image to image.
+
+    interpolate : bool, default=False
+        Share each pixel's magnitude between the two bins whose middles are nearest, as Dalal and
+        Triggs do [1]_, instead of giving it to one of them as scikit-image does.
 
     image_shape : tuple of int or None, default=None
         Shape of one image when the rows of `X` are flat.
@@ -113,6 +122,8 @@ class HOGExtractor(ImageExtractor):
         "cells_per_block": ["array-like"],
         "block_norm": [StrOptions({"L1", "L1-sqrt", "L2", "L2-Hys"})],
         "transform_sqrt": ["boolean"],
+        "signed_gradient": ["boolean"],
+        "interpolate": ["boolean"],
         "image_shape": ["array-like", None],
         "channel_axis": [Integral, None],
         "chunk_mib": [Interval(Real, 0, None, closed="neither")],
@@ -128,6 +139,8 @@ class HOGExtractor(ImageExtractor):
         block_norm: str = "L2-Hys",
         *,
         transform_sqrt: bool = False,
+        signed_gradient: bool = False,
+        interpolate: bool = False,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: int | None = -1,
         chunk_mib: float = 64,
@@ -139,6 +152,8 @@ class HOGExtractor(ImageExtractor):
         self.cells_per_block = cells_per_block
         self.block_norm = block_norm
         self.transform_sqrt = transform_sqrt
+        self.signed_gradient = signed_gradient
+        self.interpolate = interpolate
         self.image_shape = image_shape
         self.channel_axis = channel_axis
         self.chunk_mib = chunk_mib
@@ -165,6 +180,7 @@ class HOGExtractor(ImageExtractor):
             training_device(self.device)
         self.pixels_per_cell_, self.cells_per_block_ = cell, block
         self._as_fitted = self.orientations, self.block_norm, self.transform_sqrt
+        self._voting = bool(self.signed_gradient), bool(self.interpolate)
         return prod(n_blocks) * prod(block) * self.orientations
 
     def _bytes_per_image(self, images: ImageBatch) -> int:
@@ -201,7 +217,13 @@ class HOGExtractor(ImageExtractor):
         def check(some: np.ndarray, first: int) -> None:
             images.refuse_infinite(some, rows.start + first)
 
-        for done, sums, scale in cell_sums(chunk, divisor, take_sqrt, cell, orientations, check):
+        if any(self._voting):
+            histograms = cell_votes(
+                chunk, divisor, take_sqrt, cell, orientations, *self._voting, check
+            )
+        else:
+            histograms = cell_sums(chunk, divisor, take_sqrt, cell, orientations, check)
+        for done, sums, scale in histograms:
             normalise_blocks(sums, scale, NORMS.index(norm), blocks[done])
 
     def _torch_device(self) -> Any:
@@ -227,7 +249,8 @@ class HOGExtractor(ImageExtractor):
         picture : ndarray of shape (h, w)
             For each cell and orientation a line through the middle of the cell, along the edges
             that have this orientation and as bright as the mean gradient magnitude: what
-            :func:`skimage.feature.hog` returns for ``visualize=True``. float32 for float32,
+            :func:`skimage.feature.hog` returns for ``visualize=True``, whatever
+            `signed_gradient` and `interpolate` say, since lines have no sign. float32 for float32,
             float16, uint8, uint16 and bool images, float64 for all others.
 
         Raises
