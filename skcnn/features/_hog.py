@@ -15,7 +15,7 @@ from skcnn.features._base import ImageExtractor
 from skcnn.features._hog_blocks import NORMS, normalise_blocks
 from skcnn.features._hog_cells import cell_sums
 from skcnn.features._hog_glyphs import draw_glyphs
-from skcnn.features._hog_votes import cell_votes
+from skcnn.features._hog_votes_kernel import cell_votes
 from skcnn.images import ImageBatch, check_images
 
 
@@ -207,7 +207,7 @@ class HOGExtractor(ImageExtractor):
             from skcnn.features._hog_torch import hog_features
 
             results[:] = hog_features(
-                chunk, divisor, take_sqrt, cell, block, orientations, norm, device
+                chunk, divisor, take_sqrt, cell, block, orientations, *self._voting, norm, device
             )
             return
         n_cells = images.shape[1] // cell[0], images.shape[2] // cell[1]

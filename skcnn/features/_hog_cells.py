@@ -63,11 +63,11 @@ def cell_sums(
     # relative to the values, not to their small differences.
     rough = c == 1 and not take_sqrt
     strip = max(1, min(h, _STRIP // w))
-    values = np.empty((c, strip + 2, w + 2), work if rough else np.float64)
-    scratch = np.empty((2, strip * (w + 2)), values.dtype)
-    magnitudes = np.empty(strip * (w + 2), work)
-    places = np.empty(strip * (w + 2), np.uint32)
-    first = np.tile(np.arange(-1, w + 1) // cell[1] * orientations, strip).astype(np.uint32)
+    values = np.empty((c, (strip + 2) * w), work if rough else np.float64)
+    scratch = np.empty((2, strip * w), values.dtype)
+    magnitudes = np.empty(strip * w, work)
+    places = np.empty(strip * w, np.uint32)
+    first = np.tile(np.arange(w) // cell[1] * orientations, strip).astype(np.uint32)
     grid = h // cell[0], w // cell[1] * orientations + 1
     n_some = min(m, _IMAGES // images[0].nbytes, _SUMS // (8 * prod(grid)))
     sums = np.empty((max(1, n_some), *grid))

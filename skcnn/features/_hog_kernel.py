@@ -66,19 +66,19 @@ def sum_cells(
         Whether a gradient along an axis or diagonal is on the side of an edge that the exact
         angle says.
 
-    first : uint32 ndarray of shape (strip * (w + 2),)
+    first : uint32 ndarray of shape (strip * w,)
         Where in a row of sums the cell of each pixel of a strip starts.
 
-    values : ndarray of shape (c, strip + 2, w + 2)
-        Room for a strip of rows with a border of one pixel.
+    values : ndarray of shape (c, (strip + 2) * w)
+        Room for a strip of rows and the two beside it, of the floating type to work in.
 
-    scratch : ndarray of shape (2, strip * (w + 2))
+    scratch : ndarray of shape (2, strip * w)
         Room for its gradients, of the same type.
 
-    magnitudes : ndarray of shape (strip * (w + 2),)
+    magnitudes : ndarray of shape (strip * w,)
         Room for its magnitudes, of the floating type to compute them and the bins in.
 
-    places : uint32 ndarray of shape (strip * (w + 2),)
+    places : uint32 ndarray of shape (strip * w,)
         Room for the places of its pixels in a row of sums.
 
     sums : float64 ndarray of shape (m, rows, columns * orientations + 1)
@@ -97,10 +97,10 @@ def sum_cells(
         How many images are done (the next one might not find room for its pixels) and how many
         pixels are handed back.
     """
-    m, w, c = images.shape[0], images.shape[2], len(values)
+    m, w = images.shape[0], images.shape[2]
     rows, past = sums.shape[1], sums.shape[2] - 1
     columns = w // cell[1]
-    strip, width = values.shape[1] - 2, w + 2
+    strip = len(places) // w
     used = rows * cell[0]
     n_pixels = np.int64(0)
     for i in range(m):
@@ -108,24 +108,24 @@ def sum_cells(
             return i, n_pixels
         sums[i] = 0.0
         for top in range(0, used, strip):
-            # Leave blank rows at the upper and lower end of the strip out.
-            begin, end = _load(
-                images[i], top, min(strip, used - top), 1.0 if rough else divisor, take_sqrt, values
-            )
+            n_rows = min(strip, used - top)
+            _load(images[i], top, n_rows, 1.0 if rough else divisor, take_sqrt, values)
+            begin, end = _rows_with_gradients(values[:, : (n_rows + 2) * w], w)
             if begin >= end:
                 continue
-            n = (end - begin) * width
+            n = (end - begin) * w
             dx, dy = scratch[0, :n], scratch[1, :n]
-            flat = values.reshape((c, (strip + 2) * width))
             if images.ndim == 3:
-                _take_gradients(flat[0, begin * width :], width, dx, dy)
+                _take_gradients(values[0, begin * w :], w, dx, dy)
+                dx[::w] = 0
+                dx[w - 1 :: w] = 0
             else:
-                _take_strongest(flat, begin * width, width, dx, dy, places)
+                _take_strongest(values, begin * w, w, dx, dy, places)
             n_doubtful = _find_places(
                 dx, dy, first, past, past // columns, edges_exact, magnitudes, places
             )
             for k in range(end - begin):
-                left, cell_row = k * width + 1, (top + begin + k) // cell[0]
+                left, cell_row = k * w, (top + begin + k) // cell[0]
                 right = left + columns * cell[1]
                 _vote(places[left:right], magnitudes[left:right], sums[i, cell_row])
             if n_doubtful:
@@ -138,44 +138,60 @@ def sum_cells(
 
 @_part
 def _load(image, top, n_rows, divisor, take_sqrt, values):
-    """Read a strip of rows, one channel after another, with a border that mirrors the image.
+    """Read a strip of rows and the two beside it, one channel after another.
 
-    So the central differences at the border of the image are zero. Return the range of the rows
-    that have gradients.
+    What lies above and below the image mirrors it, so that differences there are zero.
     """
     (h, w), c = image.shape[:2], len(values)
-    begin, end = n_rows, 0
-    for k in range(n_rows + 2):
-        row = top - 1 + k
-        row = abs(row) if row < h else 2 * h - 2 - row
-        pixels = image[min(max(row, 0), h - 1)].reshape(-1)
-        if image.ndim == 2:
-            for j in range(w):
-                values[0, k, 1 + j] = pixels[j]
-        elif c == 3:  # a step that the compiler knows is three times as fast
-            red, green, blue = values[0, k, 1:], values[1, k, 1:], values[2, k, 1:]
-            for j in range(w):
-                red[j], green[j], blue[j] = pixels[3 * j], pixels[3 * j + 1], pixels[3 * j + 2]
-        else:
-            for channel in range(c):
-                out = values[channel, k, 1:]
-                for j in range(w):
-                    out[j] = pixels[j * c + channel]
+    above, below = max(top - 1, 0), min(top + n_rows + 1, h)
+    pixels = image[above:below].reshape(-1)
+    start, n = (above - top + 1) * w, (below - above) * w
+    if image.ndim == 2:
+        grey = values[0, start:]
+        for j in range(n):
+            grey[j] = pixels[j]
+    elif c == 3:  # a step that the compiler knows is three times as fast
+        red, green, blue = values[0, start:], values[1, start:], values[2, start:]
+        for j in range(n):
+            red[j], green[j], blue[j] = pixels[3 * j], pixels[3 * j + 1], pixels[3 * j + 2]
+    else:
         for channel in range(c):
-            out = values[channel, k]
-            if divisor != 1.0:
-                for j in range(1, w + 1):
-                    out[j] /= divisor
-            if take_sqrt:
-                for j in range(1, w + 1):
-                    out[j] = math.sqrt(out[j])
-            out[0], out[w + 1] = out[min(2, w)], out[max(w - 1, 1)]
-            blank = values[channel, 0, 1]
-            for j in range(w + 2):
-                if out[j] != blank:  # its row and the two beside it have gradients
-                    begin, end = min(begin, max(k - 2, 0)), min(k + 1, n_rows)
-                    break
-    return begin, end
+            out = values[channel, start:]
+            for j in range(n):
+                out[j] = pixels[j * c + channel]
+    for channel in range(c):
+        out = values[channel, start : start + n]
+        if divisor != 1.0:
+            for j in range(n):
+                out[j] /= divisor
+        if take_sqrt:
+            for j in range(n):
+                out[j] = math.sqrt(out[j])
+        rows = values[channel]
+        if top == 0:
+            row = min(2, h)
+            rows[:w] = rows[row * w : (row + 1) * w]
+        if top + n_rows == h:
+            rows[(n_rows + 1) * w : (n_rows + 2) * w] = rows[(n_rows - 1) * w : n_rows * w]
+
+
+@_part
+def _rows_with_gradients(values, w):
+    """Return the range of rows of a strip without those at either end that are blank."""
+    n = values.shape[1]
+    begin, end = n, 0
+    for channel in range(len(values)):
+        pixels = values[channel]
+        first, last = 0, n
+        while first < n and pixels[first] == pixels[0]:
+            first += 1
+        while last > first and pixels[last - 1] == pixels[0]:
+            last -= 1
+        begin, end = min(begin, first), max(end, last)
+    if begin >= end:
+        return 0, 0
+    # A pixel counts for its own row and the two beside it.
+    return max(begin // w - 2, 0), min((end - 1) // w + 1, n // w - 2)
 
 
 @_part
@@ -224,17 +240,25 @@ def _take_strongest(values, start, width, dx, dy, ties):
                 dx[j], dy[j], tied = _stronger(dx[j], dy[j], x, y)
                 ties[j] |= np.uint32(1 if tied else 0)
                 n_ties += tied
-    if n_ties == 0:
-        return
-    for j in range(n):
-        if ties[j]:
-            strongest = -1.0
-            for channel in range(c):
-                pixels = values[channel, start + j :]
-                x, y = pixels[width + 1] - pixels[width - 1], pixels[2 * width] - pixels[0]
-                strength = math.hypot(y, x)
-                if strength > strongest:
-                    dx[j], dy[j], strongest = x, y, strength
+    if n_ties > 0:
+        for j in range(n):
+            if ties[j]:
+                _choose(values, start + j, width, 1.0, dx, dy, j)
+    for j in range(0, n, width):
+        _choose(values, start + j, width, 0.0, dx, dy, j)
+        _choose(values, start + j + width - 1, width, 0.0, dx, dy, j + width - 1)
+
+
+@_part
+def _choose(values, at, width, inside, dx, dy, j):
+    """Take the strongest gradient of one pixel; at the left and right border it is vertical."""
+    strongest = -1.0
+    for channel in range(len(values)):
+        x = inside * (values[channel, at + width + 1] - values[channel, at + width - 1])
+        y = values[channel, at + 2 * width] - values[channel, at]
+        strength = math.hypot(y, x)
+        if strength > strongest:
+            dx[j], dy[j], strongest = x, y, strength
 
 
 @_part
@@ -304,9 +328,9 @@ def _settle_doubtful(
     for k in range(len(dx)):
         if places[k] < past:
             continue
-        i, j = top + k // (w + 2), k % (w + 2) - 1
+        i, j = top + k // w, k % w
         row, column = i // cell[0], j // cell[1]
-        if j < 0 or column >= columns:
+        if column >= columns:
             continue
         y, x, unit = np.float64(dy[k]), np.float64(dx[k]), 1.0
         if image.ndim == 2:  # noqa: SIM102 - numba leaves it out for colour images

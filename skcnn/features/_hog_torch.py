@@ -20,6 +20,8 @@ def hog_features(
     cell: tuple[int, int],
     block: tuple[int, int],
     orientations: int,
+    signed: bool,
+    interpolate: bool,
     norm: str,
     device: torch.device,
 ) -> np.ndarray:
@@ -43,7 +45,13 @@ def hog_features(
         Height and width of a block in cells.
 
     orientations : int
-        Number of bins over 180 degrees.
+        Number of bins.
+
+    signed : bool
+        Whether they share 360 degrees instead of 180.
+
+    interpolate : bool
+        Whether a magnitude is shared by the two bins whose middles are nearest.
 
     norm : {"L1", "L1-sqrt", "L2", "L2-Hys"}
         How blocks are normalised.
@@ -63,18 +71,23 @@ def hog_features(
     pixels = torch.from_numpy(stored).to(device).permute(0, 3, 1, 2) / divisor
     if take_sqrt:
         pixels = pixels.sqrt()
-    magnitude, bins, doubtful = _magnitudes_and_bins(pixels, orientations)
-    _settle(magnitude, bins, doubtful, images, divisor, take_sqrt, orientations)
-    cells = _cell_means(magnitude, bins, cell, orientations)
+    voting = orientations, signed, interpolate
+    magnitude, place, doubtful = _magnitudes_and_places(pixels, *voting)
+    _settle(magnitude, place, doubtful, images, divisor, take_sqrt, *voting)
+    cells = _cell_means(magnitude, place, cell, orientations, interpolate)
     windows = cells.unfold(1, block[0], 1).unfold(2, block[1], 1)  # m, rows, columns, k, *block
     blocks = windows.permute(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
     return _normalise(blocks.to(dtype), norm).reshape(len(images), -1).cpu().numpy()
 
 
-def _magnitudes_and_bins(
-    pixels: torch.Tensor, orientations: int
+def _magnitudes_and_places(
+    pixels: torch.Tensor, orientations: int, signed: bool, interpolate: bool
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return magnitude, bin and whether either is within rounding of another, each (m, h, w)."""
+    """Return magnitude, place in the histogram and whether either is in doubt, each (m, h, w).
+
+    The place is a number of bins, bin k reaching from k to k + 1. It is in doubt where rounding may
+    have changed the channel, or the bin if it alone counts.
+    """
     by_row = pad(pixels[:, :, 2:] - pixels[:, :, :-2], (0, 0, 1, 1))
     by_column = pad(pixels[..., 2:] - pixels[..., :-2], (1, 1))
     magnitudes = torch.hypot(by_row, by_column)
@@ -84,22 +97,25 @@ def _magnitudes_and_bins(
     doubtful = (magnitudes >= (magnitude - rounding)[:, None]).sum(dim=1) > 1
     channel = channel[:, None]
     angle = torch.atan2(by_row.gather(1, channel), by_column.gather(1, channel))[:, 0]
-    place = (angle / torch.pi) % 1 * orientations
-    bins = place.floor()
-    from_edge = torch.minimum(place - bins, bins + 1 - place)
-    # Rounding of the gradient, and that of the angle and of scikit-image's edges in float32.
-    doubtful |= from_edge * magnitude <= orientations * (rounding + 1e-6 * magnitude)
-    return magnitude, bins.long().clamp_(0, orientations - 1), doubtful & (magnitude > 0)
+    place = (angle / (2 * torch.pi if signed else torch.pi)) % 1 * orientations
+    if not interpolate:
+        bins = place.floor()
+        from_edge = torch.minimum(place - bins, bins + 1 - place)
+        # Rounding of the gradient, and that of the angle and of scikit-image's edges in float32.
+        doubtful |= from_edge * magnitude <= orientations * (rounding + 1e-6 * magnitude)
+    return magnitude, place, doubtful & (magnitude > 0)
 
 
 def _settle(
     magnitude: torch.Tensor,
-    bins: torch.Tensor,
+    place: torch.Tensor,
     doubtful: torch.Tensor,
     images: np.ndarray,
     divisor: float,
     take_sqrt: bool,
     orientations: int,
+    signed: bool,
+    interpolate: bool,
 ) -> None:
     where = doubtful.nonzero(as_tuple=True)
     if len(where[0]) == 0:
@@ -107,11 +123,18 @@ def _settle(
     by_row, by_column = exact_gradients(
         images, divisor, take_sqrt, *(positions.cpu().numpy() for positions in where)
     )
-    found = exact_bins(by_row, by_column, orientations)
-    sizes = np.where(found < orientations, np.hypot(by_row, by_column), 0)
-    found = np.minimum(found, orientations - 1)
-    magnitude[where] = torch.from_numpy(sizes.astype(_numpy_type(magnitude))).to(magnitude.device)
-    bins[where] = torch.from_numpy(found).to(bins.device)
+    sizes = np.hypot(by_row, by_column)
+    if signed or interpolate:
+        turns = np.arctan2(by_row, by_column) / (2 * np.pi if signed else np.pi)
+        places = (turns - np.floor(turns)) * orientations
+        if not interpolate:  # the middle of the bin, which float32 does not move to the next
+            places = np.floor(places) % orientations + 0.5
+    else:
+        bins = exact_bins(by_row, by_column, orientations)
+        sizes, places = np.where(bins < orientations, sizes, 0), bins + 0.5
+    dtype = _numpy_type(magnitude)
+    magnitude[where] = torch.from_numpy(sizes.astype(dtype)).to(magnitude.device)
+    place[where] = torch.from_numpy(places.astype(dtype)).to(place.device)
 
 
 def _numpy_type(values: torch.Tensor) -> type:
@@ -119,16 +142,29 @@ def _numpy_type(values: torch.Tensor) -> type:
 
 
 def _cell_means(
-    magnitude: torch.Tensor, bins: torch.Tensor, cell: tuple[int, int], orientations: int
+    magnitude: torch.Tensor,
+    place: torch.Tensor,
+    cell: tuple[int, int],
+    orientations: int,
+    interpolate: bool,
 ) -> torch.Tensor:
     """Return the mean magnitude per cell and orientation, (m, rows, columns, orientations)."""
     m, h, w = magnitude.shape
     rows, columns = h // cell[0], w // cell[1]
     inside = slice(None), slice(rows * cell[0]), slice(columns * cell[1])
-    magnitude, bins = magnitude[inside], bins[inside]
+    magnitude, place = magnitude[inside], place[inside]
+    if interpolate:
+        below = (place - 0.5).floor()
+        above_share = (place - 0.5 - below) * magnitude
+        votes = [
+            (below % orientations, magnitude - above_share),
+            ((below + 1) % orientations, above_share),
+        ]
+    else:
+        votes = [(place.floor().clamp(0, orientations - 1), magnitude)]
     # One orientation at a time: sums in a fixed order, which adding at random would not be.
     means = [
-        torch.where(bins == k, magnitude, 0)
+        sum(torch.where(bins == k, share, 0) for bins, share in votes)
         .reshape(m, rows, cell[0], columns, cell[1])
         .mean(dim=(2, 4))
         for k in range(orientations)

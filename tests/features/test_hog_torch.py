@@ -33,6 +33,8 @@ def test_equals_the_kernel(shape, dtype, orientations, block_norm, transform_sqr
         (5, 7),
         (3, 2),
         orientations,
+        False,
+        False,
         block_norm,
         CPU,
     )
@@ -44,14 +46,16 @@ def test_few_levels_equal_the_kernel():
     levels = np.random.RandomState(0).randint(0, 4, size=(3, 24, 24, 3))
     for images in (levels.astype(np.uint8), (levels / 7).astype(np.float32), levels * 0.1):
         divisor = 255.0 if images.dtype == np.uint8 else 1.0
-        features = hog_features(images, divisor, False, (4, 4), (2, 2), 8, "L2", CPU)
+        features = hog_features(images, divisor, False, (4, 4), (2, 2), 8, False, False, "L2", CPU)
         expected = HOGExtractor(8, (4, 4), (2, 2), "L2").fit_transform(images)
         np.testing.assert_allclose(features, expected, atol=1e-5, rtol=0)
 
 
 def test_constant_images_give_zeros():
     images = np.full((2, 28, 28, 1), 0.7, dtype=np.float32)
-    assert not hog_features(images, 1.0, False, (4, 4), (2, 2), 9, "L2-Hys", CPU).any()
+    assert not hog_features(
+        images, 1.0, False, (4, 4), (2, 2), 9, False, False, "L2-Hys", CPU
+    ).any()
 
 
 def test_transform_uses_the_device(monkeypatch):
