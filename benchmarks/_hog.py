@@ -44,7 +44,7 @@ def run(data_folder: Path, repeats: int) -> None:
 def image_sets(data_folder: Path) -> list[tuple[str, np.ndarray, int]]:
     """Return name, float32 images and side of a cell of what is compared."""
     return [
-        ("MNIST 28x28", mnist_images(data_folder, 1000), 4),
+        ("MNIST 28x28", mnist_images(data_folder, 4000), 4),
         ("crops 64x64", crops(400, 64, 64), 8),
         ("photos 512x512", np.stack(photos(512)), 8),
         ("colour 128x64", crops(200, 128, 64, grey=False), 8),
@@ -55,7 +55,7 @@ def compare_with_peers(sets: list[tuple[str, np.ndarray, int]], repeats: int) ->
     """Time whole batches: one call of skcnn, a loop over the images with the others."""
     rows = []
     for name, images, cell in sets:
-        few = images[: max(8, len(images) // 20)]  # scikit-image is slow
+        few = images[: max(8, len(images) // 40)]  # scikit-image is slow
         seconds = interleaved(
             {
                 "skcnn": transform(images, cell),

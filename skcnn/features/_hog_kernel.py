@@ -106,7 +106,7 @@ def sum_cells(
     for i in range(m):
         if n_pixels + used * w > len(cells_of):
             return i, n_pixels
-        sums[i] = 0.0
+        sums[i].fill(0)
         for top in range(0, used, strip):
             n_rows = min(strip, used - top)
             _load(images[i], top, n_rows, 1.0 if rough else divisor, take_sqrt, values)
@@ -117,8 +117,8 @@ def sum_cells(
             dx, dy = scratch[0, :n], scratch[1, :n]
             if images.ndim == 3:
                 _take_gradients(values[0, begin * w :], w, dx, dy)
-                dx[::w] = 0
-                dx[w - 1 :: w] = 0
+                for j in range(0, n, w):
+                    dx[j], dx[j + w - 1] = 0, 0
             else:
                 _take_strongest(values, begin * w, w, dx, dy, places)
             n_doubtful = _find_places(
@@ -169,10 +169,11 @@ def _load(image, top, n_rows, divisor, take_sqrt, values):
                 out[j] = math.sqrt(out[j])
         rows = values[channel]
         if top == 0:
-            row = min(2, h)
-            rows[:w] = rows[row * w : (row + 1) * w]
+            for j in range(w):
+                rows[j] = rows[min(2, h) * w + j]
         if top + n_rows == h:
-            rows[(n_rows + 1) * w : (n_rows + 2) * w] = rows[(n_rows - 1) * w : n_rows * w]
+            for j in range(n_rows * w, (n_rows + 1) * w):
+                rows[j + w] = rows[j - w]
 
 
 @_part
