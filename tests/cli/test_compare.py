@@ -60,8 +60,8 @@ class TestHelp:
     def test_list_of_pipelines(self, capsys):
         assert main(["compare", "--list-pipelines"]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert len(lines) == 8
-        assert re.fullmatch(r"hog-rbf-svm +HOG \+ RBF SVM", lines[4])
+        assert len(lines) == 11
+        assert re.fullmatch(r"hog-rbf-svm +HOG \+ RBF SVM", lines[5])
 
 
 class TestCompare:
