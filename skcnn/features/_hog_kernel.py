@@ -241,25 +241,37 @@ def _take_strongest(values, start, width, dx, dy, ties):
                 dx[j], dy[j], tied = _stronger(dx[j], dy[j], x, y)
                 ties[j] |= np.uint32(1 if tied else 0)
                 n_ties += tied
-    if n_ties > 0:
-        for j in range(n):
+    for row in range(0, n, width):
+        n_in_row = 0
+        for j in range(row, row + width if n_ties > 0 else row):
+            n_in_row += ties[j]
+        for j in range(row, row + width if n_in_row > 0 else row):
             if ties[j]:
-                _choose(values, start + j, width, 1.0, dx, dy, j)
-    for j in range(0, n, width):
-        _choose(values, start + j, width, 0.0, dx, dy, j)
-        _choose(values, start + j + width - 1, width, 0.0, dx, dy, j + width - 1)
+                _ask_hypot(values[:, start + j :], width, dx, dy, j)
+        _take_vertical(values[:, start + row :], width, dx, dy, row)
+        _take_vertical(values[:, start + row + width - 1 :], width, dx, dy, row + width - 1)
 
 
 @_part
-def _choose(values, at, width, inside, dx, dy, j):
-    """Take the strongest gradient of one pixel; at the left and right border it is vertical."""
+def _ask_hypot(values, width, dx, dy, j):
+    """Take the gradient of a pixel that is strongest as hypot rounds it, the first of equals."""
     strongest = -1.0
     for channel in range(len(values)):
-        x = inside * (values[channel, at + width + 1] - values[channel, at + width - 1])
-        y = values[channel, at + 2 * width] - values[channel, at]
+        x = values[channel, width + 1] - values[channel, width - 1]
+        y = values[channel, 2 * width] - values[channel, 0]
         strength = math.hypot(y, x)
         if strength > strongest:
             dx[j], dy[j], strongest = x, y, strength
+
+
+@_part
+def _take_vertical(values, width, dx, dy, j):
+    """Take the strongest gradient of a pixel at the border, where those by columns are zero."""
+    strongest = -1.0
+    for channel in range(len(values)):
+        y = values[channel, 2 * width] - values[channel, 0]
+        if abs(y) > strongest:
+            dx[j], dy[j], strongest = 0.0, y, abs(y)
 
 
 @_part
