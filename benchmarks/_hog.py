@@ -87,7 +87,7 @@ def compare_threads(sets: list[tuple[str, np.ndarray, int]], repeats: int) -> No
     """Time one thread beside two."""
     rows = []
     for name, images, cell in sets:
-        images = np.concatenate([images] * 4)
+        images = np.concatenate([images] * 8)
         seconds = interleaved({f"{n}": transform(images, cell, n_jobs=n) for n in (1, 2)}, repeats)
         rows.append([name, len(images), *(1e3 * s for s in seconds.values())])
         rows[-1].append(seconds["1"] / seconds["2"])
