@@ -164,7 +164,8 @@ def _cell_means(
         votes = [(place.floor().clamp(0, orientations - 1), magnitude)]
     # One orientation at a time: sums in a fixed order, which adding at random would not be.
     means = [
-        sum(torch.where(bins == k, share, 0) for bins, share in votes)
+        torch.stack([torch.where(bins == k, share, 0) for bins, share in votes])
+        .sum(dim=0)
         .reshape(m, rows, cell[0], columns, cell[1])
         .mean(dim=(2, 4))
         for k in range(orientations)
