@@ -83,9 +83,7 @@ RECIPES = {
     "fashion-hog": Recipe("fashion", hog_svm(), HOGS, 0.926),
     "mnist-sift": Recipe("mnist", sift_fisher_svm(32), BINS, 0.99),
     "fashion-sift": Recipe("fashion", sift_fisher_svm(32), BINS, 0.91),
-    "cifar-sift": Recipe(
-        "cifar10", sift_fisher_svm(64), {"sift__bin_size": [3, (2, 3, 4)]}, 0.65
-    ),
+    "cifar-sift": Recipe("cifar10", sift_fisher_svm(64), {"sift__bin_size": [3, (2, 3, 4)]}, 0.65),
 }
 
 
