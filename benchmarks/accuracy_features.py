@@ -141,6 +141,7 @@ def run(name: str, data: tuple[np.ndarray, ...]) -> list[object]:
     predict_time = (time.perf_counter() - fitted) / len(X_test)
     print(f"    test {accuracy:.4f}, fit {fitted - start:.0f} s", flush=True)
     chosen = ", ".join(f"{key}={value}" for key, value in parameters.items())
+    chosen = " ".join(chosen.split())  # an estimator is printed on several lines
     return [
         name,
         chosen,
