@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-from joblib import Parallel, delayed
 
 
 def in_threads(n_threads: int, work: Callable[[slice], Any], chunks: Iterable[slice]) -> list[Any]:
-    """Return what `work` makes of each chunk, in order."""
-    if n_threads == 1:  # starting joblib takes longer than a small batch
+    """Return what `work` makes of each chunk, in order.
+
+    joblib would do it too, but takes longer to start than a batch of small images takes.
+    """
+    if n_threads == 1:
         return [work(rows) for rows in chunks]
-    return Parallel(n_jobs=n_threads, require="sharedmem")(delayed(work)(rows) for rows in chunks)
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        return list(pool.map(work, chunks))
+    finally:
+        # After an error or Ctrl-C, the chunks that have not begun are left.
+        pool.shutdown(cancel_futures=True)
