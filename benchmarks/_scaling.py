@@ -118,6 +118,7 @@ FIRST_CALLS = {
     "FisherVectorEncoder": "FisherVectorEncoder(4, random_state=0).fit_transform(D)",
 }
 FRESH_PROCESS = """
+import time
 import numpy as np
 from skcnn import *
 import scipy.ndimage, sklearn.cluster, sklearn.mixture, sklearn.decomposition, numba

@@ -2,8 +2,8 @@
 Compare pipelines on handwritten digits
 =======================================
 
-Which pipeline should one use for small images of handwritten digits, and what does each cost? Eleven
-answers, from template matching to a convolutional network, on the same folds.
+Which pipeline should one use for small images of handwritten digits, and what does each cost?
+Eleven answers, from template matching to a convolutional network, on the same folds.
 """
 
 # %%

@@ -81,14 +81,30 @@ class LazyDescriptors:
         if isinstance(rows, slice):
             computed = self._compute(rows)
             return computed[(slice(None), *rest)] if rest else computed
-        if isinstance(rows, (int, np.integer)) and not isinstance(rows, bool):
+        rows = np.asarray(rows)
+        if rows.ndim > 1 or (
+            rows.size and rows.dtype.kind not in ("iu" if rows.ndim == 0 else "iub")
+        ):
+            raise IndexError(
+                "LazyDescriptors takes an int, a slice, or a 1-D array of ints or bools as first "
+                f"index, got {key!r}."
+            )
+        if rows.ndim == 0:
             row = range(len(self))[int(rows)]
             one = self._compute(slice(row, row + 1))[0]
             return one[tuple(rest)] if rest else one
-        if all(item is Ellipsis or item == slice(None) for item in rest):
-            return LazyDescriptors(self._extractor, _safe_indexing(self._X, rows))
-        chosen = LazyDescriptors(self._extractor, _safe_indexing(self._X, rows))
-        return np.asarray(chosen)[(slice(None), *rest)]
+        chosen = self._select(rows)
+        if all(
+            item is Ellipsis or (isinstance(item, slice) and item == slice(None)) for item in rest
+        ):
+            return chosen
+        return np.asarray(chosen)[(np.arange(len(chosen)), *rest)]
+
+    def _select(self, rows: np.ndarray) -> np.ndarray | LazyDescriptors:
+        rows = np.arange(len(self))[rows if rows.size else []]
+        if len(rows) == 0:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        return LazyDescriptors(self._extractor, _safe_indexing(self._X, rows))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

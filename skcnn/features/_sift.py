@@ -78,7 +78,8 @@ class SIFTExtractor(ImageExtractor):
     lazy : bool, default=False
         Return :class:`LazyDescriptors` instead of an array: the descriptors on the grid, computed
         where an encoder reads them. That saves their memory, many times that of the images, and
-        costs computing them anew wherever they are read. Not for keypoints.
+        costs computing them anew wherever they are read, in the threads of whoever reads them.
+        Not for keypoints.
 
     upsampling : {1, 2}, default=2
         Factor by which keypoints enlarge the image first.
@@ -238,7 +239,7 @@ class SIFTExtractor(ImageExtractor):
         if self._on_keypoints:
             found = self._in_chunks(images, lambda rows: self._find(images.read(rows)))
             return join([one for chunk in found for one in chunk], *images.shape[1:3])
-        if self.lazy:
+        if self._is_lazy:
             return LazyDescriptors(self, X)
         results = np.empty((len(images), *self._result_shape), dtype=images.dtype)
         self._in_chunks(images, lambda rows: self._extract(images.read(rows), results[rows]))
@@ -282,6 +283,7 @@ class SIFTExtractor(ImageExtractor):
         self.bin_sizes_: tuple[float, ...] = ()
         self.step_, self.positions_ = 0, np.empty((0, 2))
         self._on_keypoints, self._root = self.keypoints == "dog", bool(self.root_sift)
+        self._is_lazy = bool(self.lazy)
         self._detector = self.upsampling, self.n_octaves, self.n_scales, self.c_dog
         self._mixture = _mixture(self.color, n_channels)
         if self._on_keypoints:
@@ -291,6 +293,7 @@ class SIFTExtractor(ImageExtractor):
                 raise ValueError("lazy=True needs keypoints='dense'; 'dog' finds sets of any size.")
             return (N_VALUES,)
         self.bin_sizes_ = self._bin_sizes(height, width)
+        self._refuse_too_much_smoothing(height, width)
         smallest = min(self.bin_sizes_)
         self.step_ = max(1, int(smallest / 2)) if isinstance(self.step, str) else int(self.step)
         rows, columns = (
@@ -310,7 +313,8 @@ class SIFTExtractor(ImageExtractor):
             side = min(height, width) if min(height, width) > 1 else max(height, width)
             return (float(max(1, min(4, side // (N_BINS - 1)))),)
         sizes = np.atleast_1d(np.asarray(self.bin_size))
-        if sizes.ndim != 1 or sizes.size == 0 or sizes.dtype.kind not in "iuf" or (sizes < 1).any():
+        are_numbers = sizes.ndim == 1 and sizes.size > 0 and sizes.dtype.kind in "iuf"
+        if not are_numbers or not (np.isfinite(sizes) & (sizes >= 1)).all():
             raise ValueError(
                 f"bin_size must be a number of at least 1 or some of them, got {self.bin_size!r}."
             )
@@ -323,12 +327,22 @@ class SIFTExtractor(ImageExtractor):
             )
         return tuple(float(size) for size in sizes)
 
+    def _refuse_too_much_smoothing(self, height: int, width: int) -> None:
+        largest = max(self.bin_sizes_)
+        if self.magnification is not None and largest / self.magnification > max(height, width):
+            raise ValueError(
+                f"magnification={self.magnification:g} with bins of {largest:g} pixels would smooth"
+                f" images of {height} x {width} pixels by {largest / self.magnification:g} pixels. "
+                "Take a larger one, or None not to smooth."
+            )
+
     def _margin_within(self, size: int, bin_size: float) -> float:
         if isinstance(self.margin, str):
             return ((N_BINS - 1) * bin_size - 1) / 2
         if 2 * self.margin > size - 1:
             raise ValueError(
-                f"margin={self.margin:g} leaves no point of a side of {size} pixels: it must not "
+                f"margin={self.margin:g} leaves no point in images with a side of {size} pixels: "
+                "it must not "
                 f"be above {(size - 1) / 2:g}. Take a smaller one or margin='auto'."
             )
         return self.margin

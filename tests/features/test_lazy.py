@@ -60,6 +60,11 @@ def test_they_look_like_the_array(lazy, array):
         (2, Ellipsis, 5),
         (Ellipsis, 0),
         ([3, 1], 0),
+        ([3, 1], [0, 1]),
+        ([3, 1, 2], Ellipsis, [0, 5, 7]),
+        np.array(1),
+        [],
+        np.zeros(12, bool),
     ],
     ids=str,
 )
@@ -76,9 +81,10 @@ def test_arrays_select_without_computing(lazy, array, key):
     np.testing.assert_array_equal(chosen[:], array[key])
 
 
-def test_out_of_range_is_an_index_error(lazy):
+@pytest.mark.parametrize("key", [12, -13, [0, 12], None, True, [[0, 1]], 1.0, [0.5]], ids=str)
+def test_what_is_no_index_is_refused(lazy, key):
     with pytest.raises(IndexError):
-        lazy[12]
+        lazy[key]
 
 
 def test_scikit_learn_cuts_them(lazy, array):
@@ -143,6 +149,12 @@ def test_images_are_read_in_slices():
     BagOfVisualWords(3, max_descriptors=50, chunk_mib=0.1, random_state=0).fit(lazy)
     assert source.reads
     assert max(stop - start for start, stop in source.reads) < 40
+
+
+def test_lazy_is_what_was_set_at_fit(images):
+    extractor = SIFTExtractor().fit(images).set_params(lazy=True)
+    assert isinstance(extractor.transform(images), np.ndarray)
+    assert isinstance(extractor.fit_transform(images), LazyDescriptors)
 
 
 def test_keypoints_are_not_lazy(images):

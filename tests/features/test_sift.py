@@ -253,3 +253,16 @@ def test_keypoints_of_a_grid(photo):
     assert not orientations.any()
     with pytest.raises(ValueError, match=r"\(10, 10\).*\(24, 30\)"):
         extractor.keypoints_of(np.zeros((10, 10)))
+
+
+@pytest.mark.parametrize("bin_size", [[2, np.nan], np.inf, [], [[2]], "large", 0.5])
+def test_bins_that_are_no_sizes_are_refused(bin_size):
+    with pytest.raises(ValueError, match="bin_size"):
+        SIFTExtractor(bin_size=bin_size).fit(np.zeros((1, 20, 20)))
+
+
+def test_smoothing_everything_away_is_refused():
+    with pytest.raises(ValueError, match=r"magnification=0.1 .* 20 x 24 pixels by 40 pixels"):
+        SIFTExtractor(bin_size=4, magnification=0.1).fit(np.zeros((1, 20, 24)))
+    with pytest.raises(ValueError, match="magnification=1e-09"):
+        SIFTExtractor(magnification=1e-9).fit(np.zeros((1, 20, 24)))
