@@ -176,16 +176,33 @@ class FourierExtractor(ImageExtractor):
         return 8 * 4 * n_values
 
     def _extract(self, images: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore", invalid="ignore"):
+            logarithms = np.log1p(self._magnitudes(images))
+        too_large = ~np.isfinite(logarithms).all(axis=(1, 2))
+        if too_large.any():
+            logarithms[too_large] = self._scaled_logarithms(images[too_large])
+        first = np.flatnonzero(np.diff(self.feature_of_frequency_, prepend=-1))
+        if len(first) < len(self.frequencies_):
+            n_used = np.bincount(self.feature_of_frequency_).astype(logarithms.dtype)
+            logarithms = np.add.reduceat(logarithms, first, axis=2) / n_used
+        return logarithms.reshape(len(images), -1)
+
+    def _magnitudes(self, images: np.ndarray) -> np.ndarray:
+        """Return |F| of the frequencies that are used, shape (m, channels, frequencies)."""
         down, across = self.frequencies_.T
         # One axis after the other: columns that no feature uses are not transformed.
         half = fft.rfft(images, axis=2)[:, :, : across.max() + 1]
         spectrum = fft.fft(half, axis=1, overwrite_x=True)[:, down, across]
-        magnitudes = np.log1p(np.abs(spectrum)).transpose(0, 2, 1)  # m, channel, frequency
-        first = np.flatnonzero(np.diff(self.feature_of_frequency_, prepend=-1))
-        if len(first) < len(self.frequencies_):
-            n_used = np.bincount(self.feature_of_frequency_).astype(magnitudes.dtype)
-            magnitudes = np.add.reduceat(magnitudes, first, axis=2) / n_used
-        return magnitudes.reshape(len(images), -1)
+        return np.abs(spectrum).transpose(0, 2, 1)
+
+    def _scaled_logarithms(self, images: np.ndarray) -> np.ndarray:
+        """Return log(1 + |F|) of images whose |F| is beyond the largest number."""
+        exponents = np.frexp(np.abs(images).max(axis=(1, 2, 3), keepdims=True))[1]
+        magnitudes = self._magnitudes(np.ldexp(images, -exponents))
+        with np.errstate(divide="ignore"):  # the logarithm of 0, which leaves that of 1
+            logarithms = np.log(magnitudes)
+        logarithms += exponents[..., 0] * logarithms.dtype.type(np.log(2))
+        return np.logaddexp(0, logarithms, dtype=logarithms.dtype)
 
 
 def _half_plane(height: int, width: int) -> np.ndarray:

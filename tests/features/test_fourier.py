@@ -121,6 +121,26 @@ def test_constant_images_have_the_frequency_zero_only(parameters):
 
 
 @pytest.mark.parametrize("parameters", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_spectra_beyond_the_largest_number_have_finite_logarithms(parameters, dtype):
+    X = images(3, 12, 10).astype(dtype)
+    X[1] *= np.finfo(dtype).max / 2  # its neighbours stay as they are
+    extractor = FourierExtractor(**parameters)
+    features = extractor.fit_transform(X)
+    assert features.dtype == dtype
+    np.testing.assert_array_equal(features[::2], extractor.transform(X[::2]))
+    # |F| is so much larger than 1 that the factor's logarithm is added.
+    reference = np.fft.fft2(X[1].astype(np.longdouble) / (np.finfo(dtype).max / 2))
+    down, across = extractor.frequencies_.T
+    expected = np.log(np.abs(reference))[down, across] + np.log(np.finfo(dtype).max / 2)
+    n_used = np.bincount(extractor.feature_of_frequency_)
+    means = np.bincount(extractor.feature_of_frequency_, weights=expected.astype(float)) / n_used
+    np.testing.assert_allclose(features[1], means, rtol=1e-5 if dtype == np.float32 else 1e-12)
+    constant = np.full((2, 28, 28), np.finfo(dtype).max / 2, dtype)
+    assert np.isfinite(extractor.fit_transform(constant)).all()
+
+
+@pytest.mark.parametrize("parameters", LAYOUTS)
 def test_unsigned_and_single_precision_stay_single(parameters):
     X = (images(3, 32, 20) * 255).astype(np.uint8)
     features = FourierExtractor(**parameters).fit_transform(X)
