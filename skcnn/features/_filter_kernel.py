@@ -85,6 +85,21 @@ def select_in_windows(
 
 
 @njit(nogil=True, cache=True)
+def root_mean_square(horizontal: np.ndarray, vertical: np.ndarray) -> None:
+    """Write the root of the mean square of two flat arrays over the first one.
+
+    The larger value is taken out of the root: its square may be beyond the largest or the smallest
+    number.
+    """
+    half = np.float32(0.5)  # 0.5 would turn single into double precision
+    for x in range(horizontal.size):
+        a, b = abs(horizontal[x]), abs(vertical[x])
+        larger, smaller = max(a, b), min(a, b)
+        ratio = smaller / larger if larger > 0 else larger
+        horizontal[x] = larger * np.sqrt(half + half * ratio * ratio)
+
+
+@njit(nogil=True, cache=True)
 def _keep(
     strip: np.ndarray,
     row_length: int,

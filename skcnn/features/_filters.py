@@ -19,7 +19,13 @@ from skcnn.features._kernels import (
     summed_up,
     window_size,
 )
-from skcnn.features._windows import Margins, correlate, medians, windows_kept
+from skcnn.features._windows import (
+    Margins,
+    correlate,
+    gradient_magnitudes,
+    medians,
+    windows_kept,
+)
 from skcnn.images import ImageBatch
 
 # Images are filtered in blocks that stay in the processor's cache.
@@ -305,10 +311,7 @@ class ConvolutionFilter(ImageExtractor):
             return medians(images, self._window, margins, stride)
         if self.kernel_.ndim == 2:
             return correlate(images, self.kernel_, margins, stride)
-        horizontal, vertical = (
-            correlate(images, kernel, margins, stride) for kernel in self.kernel_
-        )
-        return np.sqrt((horizontal**2 + vertical**2) / 2)
+        return gradient_magnitudes(images, self.kernel_, margins, stride)
 
 
 def _before_and_after(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:

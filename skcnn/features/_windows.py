@@ -55,6 +55,17 @@ def correlate(
     return sum(parts[1:], start=parts[0])
 
 
+def gradient_magnitudes(
+    images: np.ndarray, kernels: np.ndarray, margins: Margins, stride: tuple[int, int]
+) -> np.ndarray:
+    """Return the root of the mean square of what two kernels give, shape (m, rows, columns, c)."""
+    from skcnn.features._filter_kernel import root_mean_square  # numba takes a while to import
+
+    horizontal, vertical = (correlate(images, kernel, margins, stride) for kernel in kernels)
+    root_mean_square(horizontal.reshape(-1), vertical.reshape(-1))
+    return horizontal
+
+
 def _separated(kernel: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return pairs of a column and a row whose outer products sum up to the kernel.
 

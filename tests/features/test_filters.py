@@ -145,6 +145,18 @@ def test_gradients_are_those_of_scikit_image(name, flip):
         np.testing.assert_allclose(filtered, expected, atol=1e-14)
 
 
+@pytest.mark.parametrize("factor", [1e30, 1e-30])
+@pytest.mark.parametrize("name", ["sobel", "prewitt", "scharr"])
+def test_gradients_whose_squares_are_no_numbers(name, factor):
+    X = images(2, 14, 17).astype(np.float32)
+    filtered = ConvolutionFilter(name).fit_transform(X * np.float32(factor))
+    assert filtered.dtype == np.float32
+    expected = [getattr(filters, name)(image.astype(float)) for image in X]
+    np.testing.assert_allclose(filtered / factor, expected, atol=1e-6)
+    constant = ConvolutionFilter(name).fit_transform(np.full((1, 8, 8), factor, np.float32))
+    np.testing.assert_allclose(constant / factor, 0, atol=1e-7)
+
+
 def test_derivatives_are_right_minus_left_and_bottom_minus_top():
     ramp = np.arange(5.0) / 2
     for kernel in ("sobel", "prewitt", "scharr"):
