@@ -23,14 +23,14 @@ class DescriptorSets:
     sizes : array-like of int of shape (n,)
         How many of them each image has; 0 for an image without any.
 
-    positions : ndarray of shape (n_descriptors, 2) or None, default=None
+    positions : array-like of shape (n_descriptors, 2) or None, default=None
         Row and column of each as a fraction of the image's height and width, from 0 to 1. Without
         them nothing is known of where a descriptor lies, and a spatial pyramid is not possible.
 
-    scales : ndarray of shape (n_descriptors,) or None, default=None
+    scales : array-like of shape (n_descriptors,) or None, default=None
         Scale of each in pixels: the standard deviation of the Gaussian at which it was found.
 
-    orientations : ndarray of shape (n_descriptors,) or None, default=None
+    orientations : array-like of shape (n_descriptors,) or None, default=None
         Orientation of each in radians.
 
     Attributes
@@ -41,7 +41,7 @@ class DescriptorSets:
     Raises
     ------
     ValueError
-        If the arrays do not fit each other.
+        If the arrays do not fit each other, sizes are no integers, or positions no fractions.
 
     Examples
     --------
@@ -64,15 +64,31 @@ class DescriptorSets:
         descriptors: np.ndarray,
         sizes: Any,
         *,
-        positions: np.ndarray | None = None,
-        scales: np.ndarray | None = None,
-        orientations: np.ndarray | None = None,
+        positions: Any = None,
+        scales: Any = None,
+        orientations: Any = None,
     ) -> None:
-        self.descriptors = np.asarray(descriptors)
-        self.sizes = np.asarray(sizes, dtype=np.intp)
-        self.positions, self.scales, self.orientations = positions, scales, orientations
-        self.offsets = np.concatenate([[0], np.cumsum(self.sizes)])
+        self._hold(
+            np.asarray(descriptors),
+            _counts(sizes),
+            *(
+                None if values is None else np.asarray(values)
+                for values in (positions, scales, orientations)
+            ),
+        )
         self._check()
+
+    def _hold(
+        self,
+        descriptors: np.ndarray,
+        sizes: np.ndarray,
+        positions: np.ndarray | None,
+        scales: np.ndarray | None,
+        orientations: np.ndarray | None,
+    ) -> None:
+        self.descriptors, self.sizes = descriptors, sizes
+        self.positions, self.scales, self.orientations = positions, scales, orientations
+        self.offsets = np.concatenate([[0], np.cumsum(sizes)])
 
     def _check(self) -> None:
         shape = self.descriptors.shape
@@ -80,10 +96,10 @@ class DescriptorSets:
             raise ValueError(
                 f"descriptors must be of shape (n_descriptors, n_values), got {shape}."
             )
-        if self.sizes.ndim != 1 or (self.sizes < 0).any() or self.offsets[-1] != shape[0]:
+        if (self.sizes < 0).any() or self.offsets[-1] != shape[0]:
             raise ValueError(
                 f"sizes must be one count an image, {shape[0]} in all as there are descriptors, "
-                f"got shape {self.sizes.shape} with a sum of {self.offsets[-1]}."
+                f"got {len(self.sizes)} counts with a sum of {self.offsets[-1]}."
             )
         for name, expected in [
             ("positions", (shape[0], 2)),
@@ -91,8 +107,10 @@ class DescriptorSets:
             ("orientations", (shape[0],)),
         ]:
             values = getattr(self, name)
-            if values is not None and np.shape(values) != expected:
-                raise ValueError(f"{name} must be of shape {expected}, got {np.shape(values)}.")
+            if values is not None and values.shape != expected:
+                raise ValueError(f"{name} must be of shape {expected}, got {values.shape}.")
+        if self.positions is not None:
+            _ensure_fractions(self.positions)
 
     @classmethod
     def from_list(cls, sets: Iterable[Any]) -> DescriptorSets:
@@ -107,8 +125,18 @@ class DescriptorSets:
         -------
         sets : DescriptorSets
             The same descriptors, without positions.
+
+        Raises
+        ------
+        ValueError
+            If the list is empty, or the arrays do not fit each other.
         """
         arrays = [np.asarray(one) for one in sets]
+        if not arrays:
+            raise ValueError(
+                "sets is an empty list, which does not tell how many values a descriptor has. An "
+                "image without descriptors is an array of shape (0, n_values)."
+            )
         for i, one in enumerate(arrays):
             if one.ndim != 2 or one.shape[1] != arrays[0].shape[1]:
                 raise ValueError(
@@ -160,12 +188,36 @@ class DescriptorSets:
         else:
             within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             members = np.repeat(self.offsets[rows], sizes) + within
-        known = {
-            name: None if values is None else values[members]
-            for name, values in [
-                ("positions", self.positions),
-                ("scales", self.scales),
-                ("orientations", self.orientations),
-            ]
-        }
-        return DescriptorSets(self.descriptors[members], sizes, **known)
+        known = (
+            None if values is None else values[members]
+            for values in (self.positions, self.scales, self.orientations)
+        )
+        chosen = DescriptorSets.__new__(DescriptorSets)  # what was checked is not checked again
+        chosen._hold(self.descriptors[members], sizes, *known)
+        return chosen
+
+
+def _counts(sizes: Any) -> np.ndarray:
+    counts = np.asarray(sizes)
+    if counts.ndim != 1:
+        raise ValueError(f"sizes must be one count an image, got shape {counts.shape}.")
+    if len(counts) > 0 and counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"sizes must be integers, one count of descriptors an image; got dtype {counts.dtype}, "
+            f"the first one being {counts[0]!r}."
+        )
+    return counts.astype(np.intp)
+
+
+def _ensure_fractions(positions: np.ndarray) -> None:
+    if positions.dtype.kind not in "fiub":
+        raise ValueError(f"positions must be numbers, got dtype {positions.dtype}.")
+    inside = (positions >= 0) & (positions <= 1)  # NaN is not
+    if not inside.all():
+        first = np.flatnonzero(~inside.all(axis=1))[0]
+        row, column = positions[first].tolist()
+        raise ValueError(
+            "positions must be finite fractions of the image's height and width, from 0 to 1; that "
+            f"of descriptor {first} is ({row:g}, {column:g}). Divide rows in pixels by the height "
+            "and columns by the width."
+        )

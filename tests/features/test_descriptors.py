@@ -13,7 +13,7 @@ from skcnn import DescriptorSets
 @pytest.fixture
 def arrays():
     rng = np.random.default_rng(0)
-    return [rng.normal(size=(size, 4)) for size in (3, 0, 5, 1, 2)]
+    return [rng.uniform(size=(size, 4)) for size in (3, 0, 5, 1, 2)]
 
 
 @pytest.fixture
@@ -94,3 +94,43 @@ def test_what_does_not_fit_is_refused():
         DescriptorSets.from_list([np.zeros((2, 4)), np.zeros((2, 3))])
     with pytest.raises(IndexError, match="one index"):
         DescriptorSets(descriptors, [5])[0, 1]
+
+
+@pytest.mark.parametrize(
+    ("position", "seen"),
+    [((14, 20), r"\(14, 20\)"), ((0.5, np.nan), "nan"), ((-0.1, 0), "-0.1"), ((0, np.inf), "inf")],
+)
+def test_positions_that_are_no_fractions_are_refused(position, seen):
+    positions = np.full((3, 2), 0.5)
+    positions[1] = position
+    with pytest.raises(ValueError, match=f"descriptor 1 is .*{seen}.*Divide .* by the height"):
+        DescriptorSets(np.zeros((3, 4)), [3], positions=positions)
+    with pytest.raises(ValueError, match="positions must be numbers"):
+        DescriptorSets(np.zeros((1, 4)), [1], positions=[["a", "b"]])
+
+
+def test_lists_beside_the_descriptors_are_cut_too():
+    sets = DescriptorSets(
+        [[1.0], [2.0], [3.0]],
+        [1, 2],
+        positions=[[0, 0.5], [1, 0.5], [0.2, 1]],
+        scales=[1.0, 2.0, 4.0],
+        orientations=[0.0, 1.0, 3.0],
+    )[[1]]
+    np.testing.assert_array_equal(sets.positions, [[1, 0.5], [0.2, 1]])
+    np.testing.assert_array_equal(sets.scales, [2, 4])
+    np.testing.assert_array_equal(sets.orientations, [1, 3])
+
+
+def test_sizes_are_integers():
+    for sizes in ([2.5, 1.7], [2.0, 3.0], ["5"]):
+        with pytest.raises(ValueError, match=r"sizes must be integers.*dtype"):
+            DescriptorSets(np.zeros((5, 4)), sizes)
+    with pytest.raises(ValueError, match=r"sizes must be one count an image, got shape \(1, 1\)"):
+        DescriptorSets(np.zeros((5, 4)), [[5]])
+    assert len(DescriptorSets(np.zeros((0, 4)), [])) == 0
+
+
+def test_an_empty_list_of_sets_is_named():
+    with pytest.raises(ValueError, match="empty list"):
+        DescriptorSets.from_list([])
