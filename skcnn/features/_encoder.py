@@ -22,6 +22,8 @@ from skcnn.features._threads import in_threads
 
 # Bytes of a block of intermediate results that stays in the second level cache.
 _BLOCK_BYTES = 2**19
+# Learning sums squared differences in float32, which ends at 3e38.
+_LARGEST_VALUE = 1e14
 
 
 class Coder(Protocol):
@@ -97,7 +99,7 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Raises
         ------
         ValueError
-            If there is no descriptor at all, one of the sample is not finite, or
+            If there is no descriptor at all, one of the sample is not finite or beyond 1e14, or
             `spatial_pyramid` needs positions that `X` does not tell.
         """
         sets = check_sets(self, X, reset=True)
@@ -174,9 +176,10 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _ensure_positions(self, sets: SetBatch) -> None:
         if self._pyramid.needs_positions and not sets.has_positions:
             raise ValueError(
-                f"spatial_pyramid={self.spatial_pyramid} needs to know where each descriptor lies: "
-                "X must be of shape (n, rows, columns, n_values), (n, n_scales, rows, columns, "
-                "n_values) or DescriptorSets with positions. spatial_pyramid=(1,) needs none."
+                f"spatial_pyramid={self._pyramid.grids}, as fitted, needs to know where each "
+                "descriptor lies: X must be of shape (n, rows, columns, n_values), (n, n_scales, "
+                "rows, columns, n_values) or DescriptorSets with positions. An encoder fitted with "
+                "spatial_pyramid=(1,) needs none."
             )
 
     def _sample(self, sets: SetBatch, rng: np.random.RandomState) -> np.ndarray:
@@ -192,6 +195,7 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         else:
             indices = np.arange(n)
         sample = sets.take(indices, self.chunk_mib).astype(np.float64, copy=False)
+        _ensure_squares_fit(sample)
         if self.ignore_zeros:
             says_something = sample.any(axis=1)
             if says_something.any() and not says_something.all():
@@ -245,6 +249,16 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _ensure_squares_fit(sample: np.ndarray) -> None:
+    largest = max(sample.max(), -sample.min())
+    if largest > _LARGEST_VALUE:
+        raise ValueError(
+            f"X holds descriptors with values up to {largest:.3g} in size; what is learnt of them "
+            f"sums their squares, so they must not exceed {_LARGEST_VALUE:g}. Divide X by its "
+            "largest value, in fit and transform alike."
+        )
 
 
 def blocks(descriptors: np.ndarray, coder: Coder) -> Iterator[slice]:

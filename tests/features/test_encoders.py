@@ -353,6 +353,23 @@ class TestBadInput:
                 with pytest.raises(ValueError, match=r"spatial_pyramid=.*where each descriptor"):
                     method(unknown)
 
+    def test_the_pyramid_that_lacks_positions_is_the_fitted_one(self, encoder):
+        fitted = make(encoder, spatial_pyramid=(1, 2)).fit(grid())
+        fitted.set_params(spatial_pyramid=(1,))
+        with pytest.raises(ValueError, match=r"spatial_pyramid=\(\(1, 1\), \(2, 2\)\), as fitted"):
+            fitted.transform(grid().reshape(12, 20, 5))
+
+    @pytest.mark.parametrize("sign", [1, -1])
+    def test_values_whose_squares_are_no_numbers(self, encoder, sign):
+        X = grid()
+        X *= sign / X.max()
+        with pytest.raises(ValueError, match=r"X holds descriptors with values up to .*e\+200"):
+            make(encoder).fit(X * 1e200)
+        for factor, dtype in [(1, float), (1e13, float), (1e13, np.float32)]:
+            features = make(encoder).fit_transform((X * factor).astype(dtype))
+            assert np.isfinite(features).all()
+            assert features.any()
+
     @pytest.mark.parametrize("levels", [(), (0,), (1, -2), (1.5,), ((1, 2, 3),), ("a",)])
     def test_levels_that_are_no_grids(self, encoder, levels):
         with pytest.raises(ValueError, match="level"):
