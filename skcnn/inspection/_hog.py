@@ -28,7 +28,9 @@ class HOGDisplay:
     right angles to its gradients, which is along its edges, and the brighter the more gradient
     there is: what ``skimage.feature.hog(..., visualize=True)`` draws with pixels, in lines that are
     sharp in cells of any size. They show cells before they are normalised in blocks. The strongest
-    hundredth of all lines is white.
+    hundredth of all lines is white. As in ``HOGExtractor.visualize``, lines show unsigned
+    orientations, each pixel's in one bin, whatever `signed_gradient` and `interpolate` of the
+    extractor say, since lines have no sign.
 
     Parameters
     ----------
