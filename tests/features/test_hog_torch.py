@@ -81,10 +81,30 @@ def test_a_device_that_is_not_there(monkeypatch):
     np.testing.assert_array_equal(elsewhere.transform(images), expected)
 
 
-def test_the_best_device_there_is():
+def test_the_best_device_there_is(monkeypatch):
+    devices = []
+
+    def recorded(*arguments):
+        devices.append(arguments[-1].type)
+        return hog_features(*arguments)
+
+    monkeypatch.setattr("skcnn.features._hog_torch.hog_features", recorded)
     images = photos((28, 28), np.float32)
     features = HOGExtractor(device="auto").fit_transform(images)
+    if torch.cuda.is_available():
+        assert devices == ["cuda"]
+    elif torch.backends.mps.is_available():
+        assert devices == ["mps"]
+    else:
+        assert HOGExtractor(device="auto")._torch_device() is None
+        assert devices == []
     np.testing.assert_allclose(features, HOGExtractor().fit_transform(images), atol=1e-5)
+
+
+def test_auto_takes_a_gpu_before_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert HOGExtractor(device="auto")._torch_device() == torch.device("cuda")
 
 
 def test_the_cpu_needs_no_torch():
