@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from math import isqrt, prod
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -12,11 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import int_pair
 from skcnn.features._base import ImageExtractor
-from skcnn.features._hog_blocks import NORMS, normalise_blocks
+from skcnn.features._hog_blocks import NORMS, normalise_blocks, normalise_large
 from skcnn.features._hog_cells import cell_sums
 from skcnn.features._hog_glyphs import draw_glyphs
 from skcnn.features._hog_votes_kernel import cell_votes
 from skcnn.images import ImageBatch, check_images
+
+# Keeps sums of gradients finite.
+_TO_SMALLER = 2.0**-64
 
 
 class HOGExtractor(ImageExtractor):
@@ -160,6 +164,33 @@ class HOGExtractor(ImageExtractor):
         self.n_jobs = n_jobs
         self.device = device
 
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the shape of the images and check the parameters against it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images.
+
+        y : ignored
+            Present for scikit-learn's conventions.
+
+        Returns
+        -------
+        self : HOGExtractor
+            The fitted extractor.
+
+        Raises
+        ------
+        ValueError
+            If `X` is no image batch, a parameter does not fit its images, or `transform_sqrt`
+            meets a negative value.
+        """
+        super().fit(X, y)
+        if self.transform_sqrt:
+            _refuse_negative_batch(check_images(self, X, reset=False), self.chunk_mib)
+        return self
+
     def _prepare(self, height: int, width: int, n_channels: int) -> int:
         block = int_pair("cells_per_block", self.cells_per_block)
         if isinstance(self.pixels_per_cell, str):
@@ -217,14 +248,24 @@ class HOGExtractor(ImageExtractor):
         def check(some: np.ndarray, first: int) -> None:
             images.refuse_infinite(some, rows.start + first)
 
+        number = NORMS.index(norm)
+        for done, sums, scale in self._histograms(chunk, divisor, check):
+            overflowed = normalise_blocks(sums, scale, number, blocks[done])
+            for i in [] if overflowed is None else overflowed + done.start:
+                # Of values near the largest of float64; there are none after square roots.
+                smaller = chunk[i : i + 1] * _TO_SMALLER
+                for _, sums_of_it, scale in self._histograms(smaller, divisor, check):
+                    normalise_large(sums_of_it[0], scale / _TO_SMALLER, number, blocks[i])
+
+    def _histograms(
+        self, images: np.ndarray, divisor: float, check: Callable[[np.ndarray, int], None]
+    ) -> Iterator[tuple[slice, np.ndarray, float]]:
+        """Yield the histograms of the cells, some images at a time, with their scale."""
+        orientations, _, take_sqrt = self._as_fitted
+        cell = self.pixels_per_cell_
         if any(self._voting):
-            histograms = cell_votes(
-                chunk, divisor, take_sqrt, cell, orientations, *self._voting, check
-            )
-        else:
-            histograms = cell_sums(chunk, divisor, take_sqrt, cell, orientations, check)
-        for done, sums, scale in histograms:
-            normalise_blocks(sums, scale, NORMS.index(norm), blocks[done])
+            return cell_votes(images, divisor, take_sqrt, cell, orientations, *self._voting, check)
+        return cell_sums(images, divisor, take_sqrt, cell, orientations, check)
 
     def _torch_device(self) -> Any:
         """Return the torch device to work on, None for the CPU, which needs no torch."""
@@ -287,6 +328,13 @@ def _auto_cell_and_block(
         return (1, 1), (height, width)
     side = 1 << (isqrt(min(height, width)).bit_length() - 1)
     return (side, side), (min(block[0], height // side), min(block[1], width // side))
+
+
+def _refuse_negative_batch(images: ImageBatch, chunk_mib: float) -> None:
+    if images.read_stored(slice(0, 0))[1] != 1:  # unsigned, so that no file need be read
+        return
+    for rows in images.chunks(chunk_mib):
+        _refuse_negative(images.read_stored(rows, checked=False)[0])
 
 
 def _refuse_negative(images: np.ndarray) -> None:

@@ -96,9 +96,10 @@ def _vote(
     by_row, by_column = gradients.T
     rows_of, columns_of = np.divmod(cells_of, (sums.shape[-1] - 1) // orientations)
     bins = exact_bins(by_row, by_column, orientations)
-    sizes = np.where(bins < orientations, np.hypot(by_row, by_column) * unit, 0)
     places = columns_of * orientations + bins
-    np.add.at(sums.reshape(-1, sums.shape[-1]), (rows_of, places), sizes)
+    with np.errstate(over="ignore"):  # the caller sees to sums that are not finite
+        sizes = np.where(bins < orientations, np.hypot(by_row, by_column) * unit, 0)
+        np.add.at(sums.reshape(-1, sums.shape[-1]), (rows_of, places), sizes)
 
 
 def exact_bins(by_row: np.ndarray, by_column: np.ndarray, orientations: int) -> np.ndarray:

@@ -24,6 +24,8 @@ _C1, _C3, _C5, _C7, _C9 = (c * 2.0**-24 for c in (5339582, -1762985, 957997, -44
 _SURE, _SURE_IN_DOUBLE = 6e-6, 1e-7
 # Squared magnitudes between these lose nothing in float32.
 _SMALLEST, _LARGEST = 1e-30, 1e37
+# Makes 0 / 0 zero and is lost, in float64 too, beside the sides of what is not below the smallest.
+_NOT_ZERO = 1e-37
 # Relative difference of two squares in float64 whose roots are not told apart.
 _TIE = 1e-14
 
@@ -291,7 +293,7 @@ def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, pla
     # Scalars of the type to work in: a wider one would widen the loop.
     zero, quarter, half, one = real(0), real(0.25), real(0.5), real(1)
     c1, c3, c5, c7, c9 = real(_C1), real(_C3), real(_C5), real(_C7), real(_C9)
-    smallest, largest = real(_SMALLEST), real(_LARGEST)
+    smallest, largest, not_zero = real(_SMALLEST), real(_LARGEST), real(_NOT_ZERO)
     n_bins, past = real(orientations), np.uint32(past)
     sure = real(0.5 - _SURE * orientations)
     n_doubtful = np.int32(0)
@@ -302,7 +304,7 @@ def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, pla
         nonzero = x + y > zero
         on_axis = (x == zero) | (y == zero)
         falling = ((by_column < zero) != (by_row < zero)) & (not on_axis)
-        t = (y - x) / (y + x + smallest)
+        t = (y - x) / (y + x + not_zero)
         t2 = t * t
         turns = quarter + t * (c1 + t2 * (c3 + t2 * (c5 + t2 * (c7 + t2 * c9))))
         place = (one - turns if falling else turns) * n_bins

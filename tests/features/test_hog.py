@@ -129,6 +129,32 @@ def test_square_root_of_negative_values_is_refused():
         HOGExtractor(transform_sqrt=True).fit_transform(images)
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4", ">f4"])
+def test_fit_refuses_the_square_root_of_negative_values(shape, dtype):
+    images = np.ones((5, *shape), dtype)
+    extractor = HOGExtractor(transform_sqrt=True, chunk_mib=0.005)  # an image a chunk
+    extractor.fit(images)
+    images[3, 20, 10] = -2
+    with pytest.raises(ValueError, match=r"transform_sqrt=True needs .* holds -2"):
+        extractor.fit(images)
+    HOGExtractor().fit(images)
+
+
+def test_fit_reads_no_unsigned_images_for_a_square_root():
+    class Unread:
+        dtype, shape = np.dtype(np.uint8), (3, 28, 28)
+
+        def __getitem__(self, rows):
+            assert rows == slice(0, 0)
+            return np.empty((0, 28, 28), np.uint8)
+
+        def __len__(self):
+            return 3
+
+    HOGExtractor(transform_sqrt=True).fit(Unread())
+
+
 def test_constant_images_give_zeros():
     assert not HOGExtractor().fit_transform(np.full((2, 28, 28), 0.7)).any()
 
@@ -193,6 +219,57 @@ def test_huge_values_have_gradients():
     features = HOGExtractor(block_norm="L1").fit_transform(images)
     expected = HOGExtractor(block_norm="L1").fit_transform(photos((24, 24)) * 1e100)
     np.testing.assert_allclose(features, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("voting", [{}, {"signed_gradient": True}, {"interpolate": True}])
+@pytest.mark.parametrize("block_norm", ["L1", "L1-sqrt", "L2", "L2-Hys"])
+@pytest.mark.parametrize(("dtype", "power"), [("f4", 66), ("f4", 127), ("f8", 531), ("f8", 1023)])
+@pytest.mark.parametrize("shape", [(32, 24), (32, 24, 3)])
+def test_blocks_whose_norm_overflows(shape, dtype, power, block_norm, voting):
+    # From -1 to 1, so that differences of the largest overflow too.
+    images = np.concatenate([2 * photos(shape) - 1, np.zeros((1, *shape))]).astype(dtype)
+    parameters = {"pixels_per_cell": (4, 4), "block_norm": block_norm}
+    features = HOGExtractor(**parameters, **voting).fit_transform(np.ldexp(images, power))
+    # So large that the epsilon is lost; scikit-image has no larger cells than float32.
+    large = np.ldexp(images.astype(np.float64), 30)
+    if voting:
+        expected = HOGExtractor(**parameters, **voting).fit_transform(large)
+    else:
+        expected = reference(large, **parameters)
+    assert features.dtype == images.dtype
+    np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
+def test_large_and_ordinary_blocks_of_one_image():
+    # 1e200 on the left, ordinary values where no block reaches over to it.
+    images = photos((32, 64))
+    parameters = {"pixels_per_cell": (8, 8), "cells_per_block": (2, 2), "block_norm": "L2"}
+    expected = reference(images * 1e-4, **parameters).reshape(2, 3, 7, -1)
+    large = images * 1e-4
+    for scale in (1e200, 1.7e308):
+        large[:, :, :24] = (2 * images[:, :, :24] - 1) * scale
+        features = HOGExtractor(**parameters).fit_transform(large).reshape(2, 3, 7, -1)
+        # Blocks from column 4 on begin at pixel 32.
+        np.testing.assert_allclose(features[:, :, 4:], expected[:, :, 4:], atol=1e-6)
+        assert np.isfinite(features).all()
+        assert features[:, :, 0].any()
+
+
+@pytest.mark.parametrize("size", [3e-15, 2e-15, 1e-12, 1e-16, 1e-30])
+@pytest.mark.parametrize("orientations", [4, 9])
+def test_tiny_gradients_along_an_axis(size, orientations):
+    images = np.zeros((2, 8, 8))
+    images[0, 4:] = images[1, :, 4:] = size
+    parameters = {
+        "orientations": orientations,
+        "pixels_per_cell": (8, 8),
+        "cells_per_block": (1, 1),
+        "block_norm": "L1-sqrt",
+    }
+    features = HOGExtractor(**parameters).fit_transform(images)
+    np.testing.assert_array_equal(
+        features.argmax(axis=1), reference(images, **parameters).argmax(axis=1)
+    )
 
 
 def test_blank_rows_do_not_matter():
