@@ -19,6 +19,8 @@ from skcnn.features._hog_glyphs import draw_glyphs
 from skcnn.features._hog_votes_kernel import cell_votes
 from skcnn.images import ImageBatch, check_images
 
+# Called with some images of a chunk, and the number of the first, before they are used.
+_Check = Callable[[np.ndarray, int], None]
 # Keeps sums of gradients finite.
 _TO_SMALLER = 2.0**-64
 
@@ -234,31 +236,41 @@ class HOGExtractor(ImageExtractor):
         chunk, divisor = images.read_stored(rows, checked=device is not None)
         if take_sqrt:
             _refuse_negative(chunk)
-        if device is not None:
-            from skcnn.features._hog_torch import hog_features
-
-            results[:] = hog_features(
-                chunk, divisor, take_sqrt, cell, block, orientations, *self._voting, norm, device
-            )
-            return
-        n_cells = images.shape[1] // cell[0], images.shape[2] // cell[1]
-        n_blocks = n_cells[0] - block[0] + 1, n_cells[1] - block[1] + 1
-        blocks = results.reshape(len(chunk), *n_blocks, *block, orientations)
 
         def check(some: np.ndarray, first: int) -> None:
             images.refuse_infinite(some, rows.start + first)
 
+        if device is None:
+            self._fill_on_cpu(results, chunk, divisor, check)
+            return
+        from skcnn.features._hog_torch import hog_features
+
+        results[:] = hog_features(
+            chunk, divisor, take_sqrt, cell, block, orientations, *self._voting, norm, device
+        )
+        for i in np.flatnonzero(~np.isfinite(results).all(axis=1)):  # gradients overflow
+            one = slice(i, i + 1)
+            self._fill_on_cpu(results[one], chunk[one], divisor, check)
+
+    def _fill_on_cpu(
+        self, results: np.ndarray, chunk: np.ndarray, divisor: float, check: _Check
+    ) -> None:
+        orientations, norm, _ = self._as_fitted
+        cell, block = self.pixels_per_cell_, self.cells_per_block_
+        n_cells = chunk.shape[1] // cell[0], chunk.shape[2] // cell[1]
+        n_blocks = n_cells[0] - block[0] + 1, n_cells[1] - block[1] + 1
+        blocks = results.reshape(len(chunk), *n_blocks, *block, orientations)
         number = NORMS.index(norm)
         for done, sums, scale in self._histograms(chunk, divisor, check):
             overflowed = normalise_blocks(sums, scale, number, blocks[done])
             for i in [] if overflowed is None else overflowed + done.start:
                 # Of values near the largest of float64; there are none after square roots.
                 smaller = chunk[i : i + 1] * _TO_SMALLER
-                for _, sums_of_it, scale in self._histograms(smaller, divisor, check):
-                    normalise_large(sums_of_it[0], scale / _TO_SMALLER, number, blocks[i])
+                for _, its_sums, its_scale in self._histograms(smaller, divisor, check):
+                    normalise_large(its_sums[0], its_scale / _TO_SMALLER, number, blocks[i])
 
     def _histograms(
-        self, images: np.ndarray, divisor: float, check: Callable[[np.ndarray, int], None]
+        self, images: np.ndarray, divisor: float, check: _Check
     ) -> Iterator[tuple[slice, np.ndarray, float]]:
         """Yield the histograms of the cells, some images at a time, with their scale."""
         orientations, _, take_sqrt = self._as_fitted

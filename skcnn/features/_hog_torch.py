@@ -63,7 +63,7 @@ def hog_features(
     Returns
     -------
     features : ndarray of shape (m, n_features)
-        The features, in the precision that they were computed in.
+        The features, in the precision that they were computed in; NaN where gradients overflow it.
     """
     double = images.dtype == np.float64 and device.type != "mps"
     dtype = torch.float64 if double else torch.float32
@@ -106,6 +106,7 @@ def _magnitudes_and_places(
     return magnitude, place, doubtful & (magnitude > 0)
 
 
+@np.errstate(over="ignore")  # features that are not finite are known to the caller
 def _settle(
     magnitude: torch.Tensor,
     place: torch.Tensor,
@@ -175,12 +176,15 @@ def _cell_means(
 
 def _normalise(blocks: torch.Tensor, norm: str) -> torch.Tensor:
     """Normalise histograms over the last axis."""
+    # Neither sums nor squares of what is not above one overflow.
+    unit = blocks.amax(dim=-1, keepdim=True).clamp(min=1)
+    blocks, eps = blocks / unit, _EPS / unit
     if norm in ("L1", "L1-sqrt"):
-        blocks = blocks / (blocks.sum(dim=-1, keepdim=True) + _EPS)
+        blocks = blocks / (blocks.sum(dim=-1, keepdim=True) + eps)
         return blocks if norm == "L1" else blocks.sqrt()
-    blocks = _l2(blocks)
-    return blocks if norm == "L2" else _l2(blocks.clamp(max=0.2))
+    blocks = _l2(blocks, eps)
+    return blocks if norm == "L2" else _l2(blocks.clamp(max=0.2), _EPS)
 
 
-def _l2(blocks: torch.Tensor) -> torch.Tensor:
-    return blocks / (blocks.square().sum(dim=-1, keepdim=True) + _EPS**2).sqrt()
+def _l2(blocks: torch.Tensor, eps: torch.Tensor | float) -> torch.Tensor:
+    return blocks / (blocks.square().sum(dim=-1, keepdim=True) + eps**2).sqrt()

@@ -70,6 +70,20 @@ def test_transform_uses_the_device(monkeypatch):
     assert (chunked != expected).any()
 
 
+@pytest.mark.parametrize("voting", [{}, {"signed_gradient": True, "interpolate": True}])
+@pytest.mark.parametrize("block_norm", ["L1", "L1-sqrt", "L2", "L2-Hys"])
+@pytest.mark.parametrize(("dtype", "power"), [("f4", 66), ("f4", 127), ("f8", 531), ("f8", 1023)])
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 3)])
+def test_values_that_overflow(shape, dtype, power, block_norm, voting, monkeypatch):
+    # From -1 to 1, so that differences of the largest overflow too.
+    images = np.concatenate([2 * photos(shape) - 1, np.zeros((1, *shape))]).astype(dtype)
+    expected = HOGExtractor(block_norm=block_norm, **voting).fit_transform(np.ldexp(images, 30))
+    monkeypatch.setattr(HOGExtractor, "_torch_device", lambda self: CPU)
+    large = np.ldexp(images, power)
+    features = HOGExtractor(block_norm=block_norm, **voting).fit_transform(large)
+    np.testing.assert_allclose(features, expected, atol=1e-5, rtol=0)
+
+
 def test_a_device_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     images = photos((28, 28))
