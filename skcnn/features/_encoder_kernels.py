@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from skcnn.features._compiled import kernel
 
 # Sums in any order, so that loops become vector instructions; values are finite.
-_FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
+_FAST = ("reassoc", "contract", "nsz", "arcp", "nnan")
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def nonzero_rows(rows: np.ndarray) -> np.ndarray:
     """Tell of each row whether it holds a value other than zero."""
     found = np.zeros(rows.shape[0], np.bool_)
@@ -23,7 +24,7 @@ def nonzero_rows(rows: np.ndarray) -> np.ndarray:
     return found
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def add_rows(rows: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
     """Add each row to the row of `sums` that is its target."""
     for i in range(rows.shape[0]):
@@ -32,7 +33,7 @@ def add_rows(rows: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
             sums[target, j] += rows[i, j]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
+@kernel(*_FAST)
 def append_squares(values: np.ndarray, shift: np.ndarray) -> np.ndarray:
     """Return rows of the values less the shift, and next to them their squares."""
     n_rows, n_values = values.shape
@@ -45,7 +46,7 @@ def append_squares(values: np.ndarray, shift: np.ndarray) -> np.ndarray:
     return points
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
+@kernel(*_FAST)
 def add_fisher_sums(
     points: np.ndarray,
     log_joint: np.ndarray,
@@ -107,7 +108,7 @@ def add_fisher_sums(
                 by_variance[c] += posterior * (t * t - real(1))
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FAST)
+@kernel(*_FAST)
 def finish_fisher_vectors(
     sums: np.ndarray,
     counts: np.ndarray,

@@ -11,13 +11,14 @@ NumPy's array expressions halve the time to compile.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from skcnn.features._compiled import kernel, part
 
 # Bytes of a strip, few enough for the fastest cache.
 _STRIP = 2**13
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@kernel("contract")
 def correlate_windows(
     images: np.ndarray,
     n_channels: int,
@@ -47,7 +48,7 @@ def correlate_windows(
             _keep(sums, row_length, n_channels, stride[1], results[n], y, last)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def select_in_windows(
     images: np.ndarray,
     n_channels: int,
@@ -84,7 +85,7 @@ def select_in_windows(
             _keep(values[rank], row_length, n_channels, stride[1], results[n], y, last)
 
 
-@njit(nogil=True, cache=True)
+@kernel()
 def root_mean_square(horizontal: np.ndarray, vertical: np.ndarray) -> None:
     """Write the root of the mean square of two flat arrays over the first one.
 
@@ -99,7 +100,7 @@ def root_mean_square(horizontal: np.ndarray, vertical: np.ndarray) -> None:
         horizontal[x] = larger * np.sqrt(half + half * ratio * ratio)
 
 
-@njit(nogil=True, cache=True)
+@part()
 def _keep(
     strip: np.ndarray,
     row_length: int,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from skcnn.features._compiled import kernel
 
 NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
 _EPS = 1e-5
@@ -70,7 +71,7 @@ def normalise_large(sums: np.ndarray, scale: float, norm: int, blocks: np.ndarra
     blocks[:] = values
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel("contract", "reassoc")
 def _normalise_blocks(sums, scale, norm, largest, blocks):
     """Normalise the histograms over overlapping blocks of cells, but for values that overflow.
 

@@ -11,10 +11,10 @@ pixel is handed back to the caller.
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numba
 import numpy as np
+
+from skcnn.features._compiled import kernel, part
 
 # atan(t) / pi on [-1, 1] within 4e-6, by odd powers. As multiples of 2**-24 whose sum is 1/4 they
 # give exactly 1/4 for t = 1 in float32 too, so that the axes fall on their bins.
@@ -29,14 +29,8 @@ _NOT_ZERO = 1e-37
 # Relative difference of two squares in float64 whose roots are not told apart.
 _TIE = 1e-14
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-_compile = numba.njit(cache=True, **_OPTIONS)
-# Functions that nobody calls from Python compile faster without what such calls need.
-_WITHOUT_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_part = numba.njit(**_OPTIONS, **_WITHOUT_WRAPPERS)
 
-
-@_compile
+@kernel("contract")
 def sum_cells(
     images, divisor, take_sqrt, rough, cell, edges_exact, first, values, scratch, magnitudes,
     places, sums, gradients, cells_of,
@@ -136,7 +130,7 @@ def sum_cells(
     return m, n_pixels
 
 
-@_part
+@part("contract")
 def _load(image, top, n_rows, divisor, take_sqrt, values):
     """Read a strip of rows and the two beside it, one channel after another.
 
@@ -176,7 +170,7 @@ def _load(image, top, n_rows, divisor, take_sqrt, values):
                 rows[j + w] = rows[j - w]
 
 
-@_part
+@part("contract")
 def _rows_with_gradients(values, w):
     """Return the range of rows of a strip without those at either end that are blank."""
     n = values.shape[1]
@@ -195,7 +189,7 @@ def _rows_with_gradients(values, w):
     return max(begin // w - 2, 0), min((end - 1) // w + 1, n // w - 2)
 
 
-@_part
+@part("contract")
 def _take_gradients(pixels, width, dx, dy):
     """Take the differences of the pixels to the left and right, and above and below."""
     left, right, above, below = _neighbours(pixels, width, len(dx))
@@ -204,7 +198,7 @@ def _take_gradients(pixels, width, dx, dy):
         dy[j] = below[j] - above[j]
 
 
-@_part
+@part("contract")
 def _neighbours(pixels, width, n):
     """Return what lies left of, right of, above and below each of n pixels, row by row."""
     return (
@@ -215,7 +209,7 @@ def _neighbours(pixels, width, n):
     )
 
 
-@_part
+@part("contract")
 def _take_strongest(values, start, width, dx, dy, ties):
     """Take the gradients of the channel where they are strongest, the first of equals."""
     n, c = len(dx), len(values)
@@ -252,7 +246,7 @@ def _take_strongest(values, start, width, dx, dy, ties):
         _take_vertical(values[:, start + row + width - 1 :], width, dx, dy, row + width - 1)
 
 
-@_part
+@part("contract")
 def _ask_hypot(values, width, dx, dy, j):
     """Take the gradient of a pixel that is strongest as hypot rounds it, the first of equals."""
     strongest = -1.0
@@ -264,7 +258,7 @@ def _ask_hypot(values, width, dx, dy, j):
             dx[j], dy[j], strongest = x, y, strength
 
 
-@_part
+@part("contract")
 def _take_vertical(values, width, dx, dy, j):
     """Take the strongest gradient of a pixel at the border, where those by columns are zero."""
     strongest = -1.0
@@ -274,7 +268,7 @@ def _take_vertical(values, width, dx, dy, j):
             dx[j], dy[j], strongest = 0.0, y, abs(y)
 
 
-@_part
+@part("contract")
 def _stronger(x, y, other_x, other_y):
     """Return the stronger of two gradients, and whether only hypot can tell them apart."""
     square = x * x + y * y
@@ -286,7 +280,7 @@ def _stronger(x, y, other_x, other_y):
     return other_x if better else x, other_y if better else y, near & (not alike)
 
 
-@_part
+@part("contract")
 def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, places):
     """Compute the magnitudes and find where they belong; leave doubtful pixels out."""
     real = magnitudes.dtype.type
@@ -318,7 +312,7 @@ def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, pla
     return n_doubtful
 
 
-@_part
+@part("contract")
 def _vote(places, magnitudes, sums):
     """Add a row's magnitudes up: two cells by turns, so that no addition waits for the last."""
     half = len(places) // 2
@@ -329,7 +323,7 @@ def _vote(places, magnitudes, sums):
         sums[places[j]] += magnitudes[j]
 
 
-@_part
+@part("contract")
 def _settle_doubtful(
     image, divisor, rough, dx, dy, places, top, cell, edges_exact,
     sums, before, gradients, cells_of, n,
@@ -363,7 +357,7 @@ def _settle_doubtful(
     return n
 
 
-@_part
+@part("contract")
 def _certain_bin(y, x, orientations, edges_exact):
     """Return the bin of a gradient, or -1 if it is within rounding of an edge."""
     if edges_exact and (x == 0 or y == 0 or abs(x) == abs(y)):

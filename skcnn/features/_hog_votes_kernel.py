@@ -10,13 +10,12 @@ import math
 from collections.abc import Callable, Iterator
 from math import prod
 
-import numba
 import numpy as np
+
+from skcnn.features._compiled import kernel, part
 
 # Bytes of the sums of some images, which stay in the cache.
 _SUMS = 2**20
-
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
 def cell_votes(
@@ -51,7 +50,7 @@ def cell_votes(
         yield slice(start, start + len(some)), sums[: len(some)], 1 / prod(cell)
 
 
-@_compile
+@kernel()
 def sum_votes(images, divisor, take_sqrt, cell, orientations, signed, interpolate, sums):
     """Sum the gradient magnitudes of each cell by orientation.
 
@@ -90,7 +89,7 @@ def sum_votes(images, divisor, take_sqrt, cell, orientations, signed, interpolat
                     _vote(y, x, signed, interpolate, histogram)
 
 
-@_compile
+@part()
 def _gradient(image, row, column, divisor, take_sqrt):
     """Return the central differences of the channel that changes most, 0 across the border."""
     h, w, c = image.shape
@@ -109,13 +108,13 @@ def _gradient(image, row, column, divisor, take_sqrt):
     return best_y, best_x
 
 
-@_compile
+@part()
 def _value(stored, divisor, take_sqrt):
     value = np.float64(stored) / divisor
     return math.sqrt(value) if take_sqrt else value
 
 
-@_compile
+@part()
 def _vote(y, x, signed, interpolate, histogram):
     n_bins = len(histogram)
     turns = math.atan2(y, x) / (2 * np.pi if signed else np.pi)

@@ -10,20 +10,15 @@ from __future__ import annotations
 from math import pi, sqrt, tan
 
 import numpy as np
-from numba import njit
 
+from skcnn.features._compiled import kernel, part
 from skcnn.features._sift_grid import N_BINS, N_ORIENTATIONS, TAPS_AT_ONCE, Grid
 
 _CLIP = 0.2
 _NOISE = 16  # rounding errors that may add up in a flat patch
 
 # No check for NaN, signed zeros or the order of a sum: images are finite.
-_compiled = njit(
-    nogil=True,
-    cache=True,
-    error_model="numpy",  # a check for a zero divisor would keep a loop from being vectorised
-    fastmath={"nnan", "ninf", "nsz", "reassoc", "contract"},
-)
+_FAST = ("nnan", "ninf", "nsz", "reassoc", "contract")
 
 
 def _fit_octants() -> tuple[float, ...]:
@@ -42,7 +37,7 @@ _C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10 = _fit_octants()
 _TAN_PI_8 = tan(pi / 8)
 
 
-@_compiled
+@part(*_FAST)
 def _load(image: np.ndarray, factor: float, padded: np.ndarray) -> None:
     """Write the transposed image times `factor`, continued by its border pixels."""
     height, width = image.shape
@@ -61,7 +56,7 @@ def _load(image: np.ndarray, factor: float, padded: np.ndarray) -> None:
             line[pad + height + y] = line[pad + height - 1]
 
 
-@_compiled
+@part(*_FAST)
 def _mix(target: np.ndarray, sources: np.ndarray, first: int, weights: np.ndarray) -> None:
     """Write the weighted sum of the rows of `sources` from `first` on, which go round."""
     n_rows = len(sources)
@@ -79,7 +74,7 @@ def _mix(target: np.ndarray, sources: np.ndarray, first: int, weights: np.ndarra
                 target[i] += wa * a[i] + wb * b[i] + wc * c[i] + wd * d[i]
 
 
-@_compiled
+@part(*_FAST)
 def _smooth(
     padded: np.ndarray, kernel: np.ndarray, partial: np.ndarray, smoothed: np.ndarray
 ) -> None:
@@ -101,7 +96,7 @@ def _smooth(
                 )
 
 
-@_compiled
+@part(*_FAST)
 def _polar(
     before: np.ndarray,
     line: np.ndarray,
@@ -141,7 +136,7 @@ def _polar(
         magnitude[y] = sqrt(down * down + right * right)
 
 
-@_compiled
+@part(*_FAST)
 def _bin(magnitude: np.ndarray, angle: np.ndarray, histograms: np.ndarray) -> None:
     """Share each magnitude among the two nearest of 8 orientations, multiples of pi / 4.
 
@@ -156,7 +151,7 @@ def _bin(magnitude: np.ndarray, angle: np.ndarray, histograms: np.ndarray) -> No
         histograms[base + ((whole + 1) & 7)] = upper
 
 
-@_compiled
+@part(*_FAST)
 def _pool_columns(
     smoothed: np.ndarray,
     first_taps: np.ndarray,
@@ -197,7 +192,7 @@ def _pool_columns(
                     pooled[y, base + k] = one_bin[y * N_ORIENTATIONS + k]
 
 
-@_compiled
+@part(*_FAST)
 def _finish(
     bands: np.ndarray, start: int, least: float, root: bool, descriptor: np.ndarray
 ) -> None:
@@ -229,7 +224,7 @@ def _finish(
             descriptor[i] *= factor
 
 
-@_compiled
+@kernel(*_FAST)
 def _describe(
     images: np.ndarray,
     factors: np.ndarray,
