@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
-
-from skcnn.neural._modules import count_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 class LayerRow(NamedTuple):
-    """One layer: its name, the shape of its output without the batch, its number of weights."""
+    """One layer: its name, the shape of its output without the batch, its number of weights.
+
+    Weights are what may be learnt, frozen or not; moving statistics are not.
+    """
 
     layer: str
     output_shape: tuple[int, ...]
@@ -54,13 +58,95 @@ class NetworkSummary(tuple[LayerRow, ...]):
         return pd.DataFrame(list(self), columns=list(LayerRow._fields))
 
 
-def summarize(network: nn.Sequential, image_shape: tuple[int, int, int]) -> NetworkSummary:
-    """Send the shape of an image (height, width, channels) through layers without memory."""
+def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> NetworkSummary:
+    """Send one shape (height, width, channels) through a network and write down what comes out.
+
+    The rows are the modules at work, by their dotted names, in the order in which they finish:
+    those that call no other module, and those that call others but have weights besides theirs. A
+    module that is called again has no second row, and weights that two modules share are counted
+    where they are first used, so the numbers add up to the weights of the network. Weights that no
+    called module owns belong to the module around them; the network itself goes by the name of its
+    class.
+
+    Parameters
+    ----------
+    network : nn.Module
+        A network, with memory or on the meta device. Its weights, its statistics and the mode of
+        each of its modules stay as they are.
+
+    image_shape : (int, int, int)
+        Height, width and channels of an image.
+
+    Returns
+    -------
+    summary : NetworkSummary
+        The rows, an "input" first.
+    """
     height, width, channels = image_shape
-    values = torch.zeros(1, channels, height, width, device="meta")
-    rows = [LayerRow("input", tuple(values.shape[1:]), 0)]
-    with torch.no_grad():
-        for name, layer in network.eval().named_children():
-            values = layer(values)
-            rows.append(LayerRow(name, tuple(values.shape[1:]), count_parameters(layer)))
+    shapes = _output_shapes(network, (channels, height, width))
+    names = {module: name for name, module in network.named_modules()}
+    rows = [LayerRow("input", (channels, height, width), 0)]
+    counted: set[int] = set()
+    for module, shape in shapes.items():
+        # Modules finish after those that they call: what is left is the module's own.
+        own = {id(weight): weight.numel() for weight in module.parameters()}
+        n_weights = sum(size for weight, size in own.items() if weight not in counted)
+        counted |= own.keys()
+        calls_others = any(part in shapes for part in module.modules() if part is not module)
+        if n_weights or not calls_others:
+            rows.append(LayerRow(names[module] or type(network).__name__, shape, n_weights))
     return NetworkSummary(rows)
+
+
+def _output_shapes(
+    network: nn.Module, image_shape: tuple[int, int, int]
+) -> dict[nn.Module, tuple[int, ...]]:
+    """Return the output shape of every module that is called, in the order of their first ends."""
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def remember(module: nn.Module, _: Any, output: Any) -> None:
+        # A shape is taken at once: the next module may work in place.
+        first = next(_tensors(output), None)
+        shapes.setdefault(module, () if first is None else tuple(first.shape[1:]))
+
+    hooks = [module.register_forward_hook(remember) for module in network.modules()]
+    try:
+        with _prediction_mode(network), torch.no_grad():
+            network(_images_for(network, image_shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return shapes
+
+
+def _images_for(network: nn.Module, image_shape: tuple[int, int, int]) -> torch.Tensor:
+    """Return black images of the network's device and type."""
+    inside = chain(network.parameters(), network.buffers())
+    like = next((value for value in inside if value.is_floating_point()), None)
+    if like is None:
+        like = torch.empty(0, device="meta")
+    # Two of them: normalisation without moving statistics has none of a single image.
+    return torch.zeros(2, *image_shape, device=like.device, dtype=like.dtype)
+
+
+@contextmanager
+def _prediction_mode(network: nn.Module) -> Iterator[None]:
+    """Put all modules in prediction mode, and each back into its own afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _tensors(output: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors of what a module returned: a tensor, or tensors in tuples or dicts."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from _tensors(list(output.values()))
+    elif isinstance(output, tuple | list):
+        for part in output:
+            yield from _tensors(part)
