@@ -15,7 +15,7 @@ from .features import (
     VLADEncoder,
 )
 from .images import ImageFiles, ImageReader, load_image_folder
-from .neural import CNNClassifier, MLPClassifier
+from .neural import CNNClassifier, MLPClassifier, ResidualNetwork
 
 __version__: str
 
@@ -33,6 +33,7 @@ __all__ = [
     "LazyDescriptors",
     "MLPClassifier",
     "PixelExtractor",
+    "ResidualNetwork",
     "SIFTExtractor",
     "TemplateMatcher",
     "VLADEncoder",

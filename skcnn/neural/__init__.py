@@ -2,5 +2,6 @@
 
 from skcnn.neural._cnn import CNNClassifier
 from skcnn.neural._mlp import MLPClassifier
+from skcnn.neural._residual import ResidualNetwork
 
-__all__ = ["CNNClassifier", "MLPClassifier"]
+__all__ = ["CNNClassifier", "MLPClassifier", "ResidualNetwork"]

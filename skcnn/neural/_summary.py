@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class LayerRow(NamedTuple):
     """One layer: its name, the shape of its output without the batch, its number of weights.
 
-    Weights are what may be learnt, frozen or not; moving statistics are not.
+    Weights are what training changes: neither frozen ones nor moving statistics count.
     """
 
     layer: str
@@ -89,9 +89,9 @@ def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> NetworkS
     counted: set[int] = set()
     for module, shape in shapes.items():
         # Modules finish after those that they call: what is left is the module's own.
-        own = {id(weight): weight.numel() for weight in module.parameters()}
-        n_weights = sum(size for weight, size in own.items() if weight not in counted)
-        counted |= own.keys()
+        sizes = {id(w): w.numel() for w in module.parameters() if w.requires_grad}
+        n_weights = sum(size for weight, size in sizes.items() if weight not in counted)
+        counted |= sizes.keys()
         calls_others = any(part in shapes for part in module.modules() if part is not module)
         if n_weights or not calls_others:
             rows.append(LayerRow(names[module] or type(network).__name__, shape, n_weights))

@@ -127,6 +127,12 @@ def test_shared_modules_and_shared_weights_count_once():
     assert total(summary) == n_weights(network)
 
 
+def test_frozen_weights_do_not_count():
+    network = sequential()
+    network[0].requires_grad_(False)
+    assert [row.n_weights for row in summarize(network, (7, 9, 3))] == [0, 0, 8, 0, 0, 245]
+
+
 def test_the_meta_device_and_memory_give_the_same_table():
     with torch.device("meta"):
         blank = Nested()
