@@ -15,11 +15,12 @@ from .features import (
     VLADEncoder,
 )
 from .images import ImageFiles, ImageReader, load_image_folder
-from .neural import CNNClassifier, MLPClassifier, ResidualNetwork
+from .neural import Augmentation, CNNClassifier, MLPClassifier, ResidualNetwork
 
 __version__: str
 
 __all__ = [
+    "Augmentation",
     "BagOfVisualWords",
     "CNNClassifier",
     "Comparison",

@@ -38,7 +38,8 @@ def all_modules():
 
 
 def is_estimator(thing):
-    return inspect.isclass(thing) and issubclass(thing, BaseEstimator)
+    # What has parameters but nothing to fit, such as an augmentation, is a part of estimators.
+    return inspect.isclass(thing) and issubclass(thing, BaseEstimator) and hasattr(thing, "fit")
 
 
 def find_estimators():

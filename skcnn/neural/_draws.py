@@ -1,0 +1,43 @@
+"""Random numbers for a batch of images."""
+
+from __future__ import annotations
+
+import torch
+
+
+class Draws:
+    """Random numbers, some for each image of a batch, on the images' device and of their type.
+
+    They are drawn in single precision where the generator is, usually on the CPU: images of either
+    type and on any device then get the same.
+    """
+
+    def __init__(self, generator: torch.Generator, images: torch.Tensor) -> None:
+        self._generator, self._n_images, self._images = generator, len(images), images
+
+    def uniform(self, low: float, high: float) -> torch.Tensor:
+        """Return one number an image, between `low` and `high`."""
+        numbers = torch.rand(self._n_images, **self._source())
+        return numbers.to(self._images) * (high - low) + low
+
+    def uniform_around_0(self, limit: float) -> torch.Tensor:
+        """Return one number an image, between minus `limit` and `limit`."""
+        return self.uniform(-limit, limit)
+
+    def integers(self, low: int, high: int) -> torch.Tensor:
+        """Return one integer an image; `low` and `high` are among them."""
+        numbers = torch.randint(low, high + 1, (self._n_images,), **self._source())
+        return numbers.to(self._images.device)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Return standard normal numbers, `shape` of them an image."""
+        return torch.randn(self._n_images, *shape, **self._source()).to(self._images)
+
+    def flips(self, axes: str | None) -> torch.Tensor:
+        """Return whether each image is upside down and left to right, shape (m, 2)."""
+        coins = torch.rand(self._n_images, 2, **self._source()) < 0.5
+        allowed = torch.tensor([axes in ("vertical", "both"), axes in ("horizontal", "both")])
+        return (coins & allowed.to(coins.device)).to(self._images.device)
+
+    def _source(self) -> dict:
+        return {"generator": self._generator, "device": self._generator.device}
