@@ -97,7 +97,7 @@ class Augmentation(BaseEstimator):
        :doi:`10.1109/ICDAR.2003.1227801`
 
     .. [2] T. DeVries and G. W. Taylor, "Improved regularization of convolutional neural networks
-       with cutout", 2017. :arxiv:`1708.04552`
+       with cutout", 2017, arXiv:1708.04552.
 
     Examples
     --------
