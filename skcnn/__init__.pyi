@@ -15,7 +15,14 @@ from .features import (
     VLADEncoder,
 )
 from .images import ImageFiles, ImageReader, load_image_folder
-from .neural import Augmentation, CNNClassifier, MLPClassifier, ResidualNetwork
+from .neural import (
+    Augmentation,
+    CNNClassifier,
+    CNNRegressor,
+    MLPClassifier,
+    MLPRegressor,
+    ResidualNetwork,
+)
 
 __version__: str
 
@@ -23,6 +30,7 @@ __all__ = [
     "Augmentation",
     "BagOfVisualWords",
     "CNNClassifier",
+    "CNNRegressor",
     "Comparison",
     "ConvolutionFilter",
     "DescriptorSets",
@@ -33,6 +41,7 @@ __all__ = [
     "ImageReader",
     "LazyDescriptors",
     "MLPClassifier",
+    "MLPRegressor",
     "PixelExtractor",
     "ResidualNetwork",
     "SIFTExtractor",

@@ -1,17 +1,31 @@
 """scikit-learn's private names that estimators need, so that a new version breaks one file."""
 
+from typing import Any
+
+import numpy as np
 from sklearn.base import _fit_context as fit_context
+from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.utils._param_validation import (
     Interval,
     Options,
     StrOptions,
     validate_parameter_constraints,
 )
+from sklearn.utils.validation import _check_sample_weight
 
 __all__ = [
+    "CallbackSupportMixin",
     "Interval",
     "Options",
     "StrOptions",
+    "check_sample_weight",
     "fit_context",
     "validate_parameter_constraints",
+    "with_callbacks",
 ]
+
+
+def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:
+    """Return weights as float64 of shape (n_samples,); raise ValueError if they are wrong."""
+    rows = np.empty((n_samples, 0))
+    return _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)

@@ -10,13 +10,16 @@ from sklearn.utils import assert_all_finite, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
 
-def encode_labels(estimator: BaseEstimator, y: Any, n_images: int) -> tuple[np.ndarray, np.ndarray]:
+def encode_labels(
+    estimator: BaseEstimator, y: Any, n_images: int, *, least_classes: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted classes and, for each image, the index of its class.
 
     Raises
     ------
     ValueError
-        If `y` is missing, not one label an image, not finite, continuous, or of one class only.
+        If `y` is missing, not one label an image, not finite, continuous, or of fewer classes than
+        `least_classes`.
     """
     name = type(estimator).__name__
     if y is None:
@@ -27,7 +30,7 @@ def encode_labels(estimator: BaseEstimator, y: Any, n_images: int) -> tuple[np.n
     assert_all_finite(y, input_name="y")
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
+    if len(classes) < least_classes:
         raise ValueError(
             f"{name} needs images of at least 2 classes, but y has only one class: {classes[0]!r}."
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+
+_Value = TypeVar("_Value")
 
 
 def int_pair(name: str, value: Any, *, least: int = 1) -> tuple[int, int]:
@@ -35,6 +38,40 @@ def layer_sizes(name: str, value: Any) -> tuple[int, ...]:
     if not all(_is_int(size) and size > 0 for size in sizes):
         raise ValueError(f"{name} must be positive ints, one a layer, got {value!r}.")
     return tuple(int(size) for size in sizes)
+
+
+def block_channels(value: Any) -> list[tuple[int, ...]]:
+    """Return the numbers of kernels of each block; an int is a block of one convolution.
+
+    Raises
+    ------
+    ValueError
+        If a number is not a positive int, or a block is empty.
+    """
+    blocks = (value,) if _is_int(value) else _as_tuple(value)
+    channels = [layer_sizes("conv_channels", block) for block in blocks]
+    if not all(channels):
+        raise ValueError(f"conv_channels must hold ints or tuples of ints, got {value!r}.")
+    return channels
+
+
+def per_block(
+    name: str, value: Any, n_blocks: int, check: Callable[[str, Any], _Value]
+) -> list[_Value]:
+    """Return one checked value for each block: those of a list, or the same for all.
+
+    Raises
+    ------
+    ValueError
+        If a list has another length, or `check` refuses a value.
+    """
+    values = value if isinstance(value, list) else [value] * n_blocks
+    if len(values) != n_blocks:
+        raise ValueError(
+            f"{name} must have one entry for each of the {n_blocks} blocks of conv_channels, got "
+            f"{len(values)}: {value!r}."
+        )
+    return [check(name, entry) for entry in values]
 
 
 def _as_tuple(value: Any) -> tuple:

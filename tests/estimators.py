@@ -5,7 +5,7 @@ import inspect
 import pkgutil
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.utils import get_tags
 
 import skcnn
@@ -76,6 +76,7 @@ OF_NUMBERS = [estimator for estimator in ESTIMATORS if not reads_paths(estimator
 ENCODERS = [estimator for estimator in OF_NUMBERS if takes_descriptors(estimator)]
 OF_IMAGES = [estimator for estimator in OF_NUMBERS if not takes_descriptors(estimator)]
 CLASSIFIERS = [estimator for estimator in OF_IMAGES if is_classifier(make(estimator))]
+REGRESSORS = [estimator for estimator in OF_IMAGES if is_regressor(make(estimator))]
 TRANSFORMERS = [estimator for estimator in OF_NUMBERS if hasattr(estimator, "transform")]
 
 
@@ -92,6 +93,12 @@ def labelled_images(*, channels=None, dtype=np.float64, size=(8, 8)):
     if np.dtype(dtype).kind == "u":
         X = np.round(X * np.iinfo(dtype).max)
     return X.astype(dtype), y
+
+
+def decisions(estimator, X):
+    """Return what a fitted predictor decides between the two kinds of labelled images."""
+    predicted = estimator.predict(X)
+    return predicted if is_classifier(estimator) else predicted > 0.5
 
 
 def outputs(estimator, X):

@@ -6,7 +6,14 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 from tests.estimators import ESTIMATORS, OF_NUMBERS
 
 # Name of the estimator -> check -> why scikit-learn's own estimators of that kind fail it too.
-EXPECTED_FAILURES: dict[str, dict[str, str]] = {}
+WEIGHTS_NEED_FULL_BATCHES = (
+    "an image of weight 2 is two images to the loss, but one to batch normalisation and to the "
+    "order of mini-batches; without both it holds, see tests/neural/test_weights.py"
+)
+EXPECTED_FAILURES: dict[str, dict[str, str]] = {
+    name: {"check_sample_weight_equivalence_on_dense_data": WEIGHTS_NEED_FULL_BATCHES}
+    for name in ("CNNClassifier", "CNNRegressor")
+}
 
 
 def expected_failures(estimator):

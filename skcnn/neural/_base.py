@@ -1,76 +1,84 @@
-"""What every network classifier has in common: labels, statistics, training, plain state."""
+"""What every network estimator has in common: one way from images to a trained network."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from functools import partial
-from math import prod
 from numbers import Integral, Real
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from scipy.special import log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from skcnn._compat import Interval, Options, StrOptions, fit_context
-from skcnn._devices import prediction_device, training_device
-from skcnn._labels import encode_labels
-from skcnn.images import ImageBatch, check_images
-from skcnn.neural._batches import Standardizer, TrainingBatches, prediction_batches
-from skcnn.neural._modules import (
-    ACTIVATIONS,
-    SeededDropout,
-    count_parameters,
-    initialise,
-    load_arrays,
-    to_arrays,
+from skcnn._compat import (
+    CallbackSupportMixin,
+    Interval,
+    Options,
+    StrOptions,
+    fit_context,
+    with_callbacks,
 )
+from skcnn._devices import prediction_device
+from skcnn.images import check_images
+from skcnn.neural._batches import Augmenter
+from skcnn.neural._fit import NetworkFit
+from skcnn.neural._modules import ACTIVATIONS, initialise
+from skcnn.neural._optimizers import OPTIMIZERS
+from skcnn.neural._prediction import predictor
+from skcnn.neural._schedules import PLANS, SKLEARN_SCHEDULES
 from skcnn.neural._summary import NetworkSummary, summarize
-from skcnn.neural._training import LeanNet, train_network
+from skcnn.neural._targets import Targets
+from skcnn.neural._training import warn_if_interrupted
 
-# Images that are predicted at a time, and what the maps between two layers may take for them.
-_PREDICT_BATCH = 128
-_PREDICT_BYTES = 64 * 2**20
-
-_TORCH_TYPES = {np.dtype(np.float32): torch.float32, np.dtype(np.float64): torch.float64}
-
-# Networks rebuilt for prediction, with the weights that they hold, by device and type. They live
-# outside the estimators so that these stay plain data: a pickle, a clone and a comparison never see
-# a torch object.
-_rebuilt: WeakKeyDictionary[BaseEstimator, tuple[list, dict]] = WeakKeyDictionary()
+_PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 
 
-class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
-    """A classifier that trains a torch module; the subclass says which module.
-
-    A subclass has the parameters that are named in :attr:`_parameter_constraints`, adds its own and
-    builds its module in :meth:`_layers`.
-    """
+class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
+    """An estimator that trains a torch module; subclasses say which, and what y means."""
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "batch_norm": ["boolean"],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "solver": [StrOptions({"adam", "sgd"})],
+        "solver": [StrOptions(set(OPTIMIZERS))],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({*SKLEARN_SCHEDULES, *PLANS})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "ema_decay": [Interval(Real, 0, 1, closed="left"), None],
+        "augment": [callable, None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "scoring": [str, callable, None],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "callbacks": ["array-like", None],
+        "n_dropout_samples": [Interval(Integral, 0, None, closed="left")],
+        "n_augmentations": [Interval(Integral, 0, None, closed="left")],
+        "standardize": ["boolean"],
         "random_state": ["random_state"],
         "device": [str],
+        "precision": [StrOptions({"auto", *_PRECISIONS})],
         "verbose": ["verbose"],
         "image_shape": ["array-like", None],
         "channel_axis": [Integral, None],
@@ -78,218 +86,222 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
 
     # Parameters that :meth:`_layers` reads. Their values in `fit` are remembered, so that changing
     # one afterwards changes the next fit, not the fitted network.
-    _architecture: tuple[str, ...] = ("hidden_layer_sizes", "activation", "batch_norm", "dropout")
+    _architecture: tuple[str, ...] = (
+        "hidden_layer_sizes",
+        "activation",
+        "batch_norm",
+        "input_dropout",
+        "dropout",
+    )
+    # Whether "auto" computes in the type of the images, as scikit-learn does; else in float32.
+    _follows_dtype = False
+    # Whether the last epoch without convergence is worth a warning, as in scikit-learn.
+    _warns_of_last_epoch = False
+
+    hidden_layer_sizes: int | Sequence[int]
+    activation: str
+    batch_norm: bool
+    input_dropout: float
+    dropout: float
+    solver: str
+    alpha: float
+    batch_size: int | str
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    tol: float
+    momentum: float
+    nesterovs_momentum: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    max_grad_norm: float | None
+    ema_decay: float | None
+    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None
+    early_stopping: bool
+    validation_fraction: float
+    scoring: str | Callable | None
+    n_iter_no_change: float
+    warm_start: bool
+    checkpoint: str | os.PathLike | None
+    callbacks: Sequence | None
+    n_dropout_samples: int
+    n_augmentations: int
+    standardize: bool
+    random_state: int | np.random.RandomState | None
+    device: str
+    precision: str
+    verbose: bool | int
+    image_shape: tuple[int, ...] | None
+    channel_axis: int | None
+
+    def _assign(self, parameters: dict[str, Any]) -> None:
+        """Assign the arguments of ``__init__``, handed over as its ``locals()``."""
+        for name in self._get_param_names():
+            setattr(self, name, parameters[name])
 
     @abstractmethod
-    def _layers(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
-        """Return the untrained network for images (height, width, channels)."""
+    def _layers(self, image_shape: tuple[int, int, int], n_outputs: int, seed: int) -> nn.Module:
+        """Return the untrained network for images (height, width, channels).
 
+        `seed` is for modules of the user's own, which draw their weights when they are built.
+        """
+
+    @abstractmethod
+    def _auto_batch_size(self, n_images: int) -> int:
+        """Return what batch_size="auto" means."""
+
+    @abstractmethod
+    def _first_targets(
+        self, y: Any, n_images: int, weights: np.ndarray | None, classes: Any
+    ) -> Targets:
+        """Return what the network learns to say, from the first y that it sees."""
+
+    @abstractmethod
+    def _known_targets(self, y: Any, n_images: int) -> Targets:
+        """Return the targets of a later y, with what was learnt from the first."""
+
+    def _weigh(self, weights: np.ndarray | None, targets: Targets) -> np.ndarray | None:
+        """Return the weights of the images; a classifier multiplies those of the classes."""
+        return weights
+
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train the network from scratch.
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train the network: from scratch, or with `warm_start` from where it stands.
 
         Parameters
         ----------
         X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
             The training images.
 
-        y : array-like of shape (n,)
-            Their classes.
+        y : array-like of shape (n,) or (n, n_outputs)
+            What they show: a class or number an image; or several labels (0 or 1) or numbers.
+
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images in the loss. Images of weight 0 are left out.
+
+        X_val : array-like or None, default=None
+            Images for validation, of the shape of those in `X`. They are scored after every epoch,
+            and `early_stopping` watches them instead of a part of the training images.
+
+        y_val : array-like or None, default=None
+            What they show.
+
+        sample_weight_val : array-like or None, default=None
+            Their weights.
 
         Returns
         -------
         self : estimator
-            The fitted classifier.
+            The fitted estimator.
 
         Raises
         ------
         ValueError
-            If `X` is no image batch, `y` does not hold one label of two or more classes an image,
-            the network does not fit the images, the device is not there, or training diverges.
+            If `X` is no image batch, `y` does not fit it (a classifier wants two or more classes),
+            weights are negative or of another number, the network does not fit the images, the
+            device is not there, the checkpoint is of another training, or training diverges.
         """
-        images = check_images(self, X, reset=True)
-        classes, codes = encode_labels(self, y, len(images))
-        device = training_device(self.device)
-        images.ensure_finite()
-        with torch.device("meta"):
-            network = self._layers(images.shape[1:], len(classes))
-
-        rng = check_random_state(self.random_state)
-        train, valid = self._split(codes, rng)
-        standardizer = Standardizer.learn(images, train)
-        self._draw_weights(network, device, rng)
-        batch_size = self._batch_size(len(train))
-        batches = partial(
-            TrainingBatches,
-            images,
-            codes,
-            batch_size=batch_size,
-            standardizer=standardizer,
-            device=device,
+        go_on = self.warm_start and self.__sklearn_is_fitted__()
+        net = NetworkFit(self, go_on=go_on, in_stream=False).run(
+            X, y, sample_weight, validation=(X_val, y_val, sample_weight_val)
         )
-        net = self._train(
-            network,
-            batches(train, rng=rng if self.shuffle else None),
-            batches(valid) if len(valid) else None,
-            batch_size,
-            device,
-        )
-        self._remember(net, classes, standardizer)
+        warn_if_interrupted(net, stacklevel=5)  # the caller of fit
+        if self._warns_of_last_epoch and self.n_iter_ == self.max_iter and not net.stop_training_:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         return self
 
-    def _train(
-        self,
-        network: nn.Module,
-        batches: TrainingBatches,
-        validation: TrainingBatches | None,
-        batch_size: int,
-        device: torch.device,
-    ) -> LeanNet:
-        # scikit-learn's penalty is alpha / 2 * |w|^2 for a batch, not for an image.
-        optimizer_options: dict[str, Any] = {"weight_decay": float(self.alpha / batch_size)}
+    def _can_stream(self) -> bool:
+        if self.learning_rate in PLANS:
+            raise AttributeError(
+                f"partial_fit needs a learning_rate without a plan: {self.learning_rate!r} depends "
+                "on the number of epochs to come."
+            )
+        return True
+
+    def _stream_in(self, X: Any, y: Any, sample_weight: Any, classes: Any = None) -> Self:
+        """Train for one epoch on images that need not come again."""
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        fit = NetworkFit(self, go_on=self.__sklearn_is_fitted__(), in_stream=True)
+        fit.run(X, y, sample_weight, classes=classes)
+        return self
+
+    def _refuse_another_network(self) -> None:
+        now = self._architecture_now()
+        changed = [name for name, value in self.architecture_.items() if now[name] != value]
+        if changed:
+            raise ValueError(
+                f"{type(self).__name__} can only go on with the network that it has: "
+                f"{changed[0]} was {self.architecture_[changed[0]]!r}, now {now[changed[0]]!r}. "
+                "Take a clone, or warm_start=False."
+            )
+
+    def _architecture_now(self) -> dict[str, Any]:
+        return {name: deepcopy(getattr(self, name)) for name in self._architecture}
+
+    def _training_type(self, images: np.dtype) -> torch.dtype:
+        if self.precision != "auto":
+            return _PRECISIONS[self.precision]
+        double = self._follows_dtype and images == np.float64
+        return torch.float64 if double else torch.float32
+
+    def _solver_options(self) -> dict[str, Any]:
         if self.solver == "sgd":
             momentum = float(self.momentum)
-            optimizer_options |= {"momentum": momentum, "nesterov": momentum > 0}
-        if device.type in ("cpu", "cuda"):
-            optimizer_options["fused"] = True
-        return train_network(
-            network,
-            batches,
-            validation,
-            optimizer={"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[self.solver],
-            lr=float(self.learning_rate_init),
-            optimizer_options=optimizer_options,
-            max_iter=self.max_iter,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            verbose=bool(self.verbose),
-            device=device,
-        )
+            return {"momentum": momentum, "nesterov": self.nesterovs_momentum and momentum > 0}
+        return {"betas": (float(self.beta_1), float(self.beta_2)), "eps": float(self.epsilon)}
 
-    def _split(
-        self, codes: np.ndarray, rng: np.random.RandomState
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sorted indices of training and validation images."""
-        everything = np.arange(len(codes))
-        if not self.early_stopping:
-            return everything, everything[:0]
-        # In random order within the classes; the first image of each class stays in training.
-        mixed = rng.permutation(everything)
-        by_class = mixed[np.argsort(codes[mixed], kind="stable")]
-        first = np.unique(codes[by_class], return_index=True)[1]
-        candidates = np.delete(by_class, first)
-        n_valid = min(round(self.validation_fraction * len(codes)), len(candidates))
-        if n_valid == 0:
-            raise ValueError(
-                f"early_stopping=True with validation_fraction={self.validation_fraction} leaves "
-                f"no validation image: X holds {len(codes)} images of {len(first)} classes."
-            )
-        # Evenly spaced along the classes, so that each gives its share.
-        valid = candidates[np.linspace(0, len(candidates), n_valid, endpoint=False, dtype=int)]
-        return np.setdiff1d(everything, valid), np.sort(valid)
+    def _adapts(self) -> bool:
+        return self.learning_rate == "adaptive" and self.solver == "sgd"
 
     def _batch_size(self, n_images: int) -> int:
-        """Return the batch size; "auto" makes about 50 steps an epoch of 16 to 128 images each."""
-        if isinstance(self.batch_size, str):
-            return min(int(np.clip(n_images // 50, 16, 128)), n_images)
-        if self.batch_norm and self.batch_size == 1:
+        wanted = self.batch_size
+        size = self._auto_batch_size(n_images) if isinstance(wanted, str) else int(wanted)
+        if self.batch_norm and min(size, n_images) == 1:
             raise ValueError(
-                "batch_size=1 leaves batch normalisation without statistics: take batch_size >= 2 "
-                "or batch_norm=False."
+                f"batch_size={wanted} and {n_images} training images (n_samples={n_images}) leave "
+                "batch normalisation without statistics: take two or more of both, or "
+                "batch_norm=False."
             )
-        return min(int(self.batch_size), n_images)
+        return min(size, n_images)
 
-    def _draw_weights(
-        self, network: nn.Module, device: torch.device, rng: np.random.RandomState
-    ) -> None:
-        generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
+    def _drawn_network(
+        self, image_shape: tuple[int, int, int], n_outputs: int, seed: int
+    ) -> nn.Module:
+        """Return the network with weights drawn from `seed`."""
+        with torch.device("meta"):
+            network = self._layers(image_shape, n_outputs, seed)
         network.to_empty(device="cpu")
-        initialise(network, generator)
-        network.to(memory_format=torch.channels_last).to(device)
-        masks = torch.Generator(device).manual_seed(int(rng.randint(2**31)))
-        for layer in network.modules():
-            if isinstance(layer, SeededDropout):
-                layer.generator = masks
+        initialise(network, torch.Generator().manual_seed(seed))
+        return network
 
-    def _remember(self, net: LeanNet, classes: np.ndarray, standardizer: Standardizer) -> None:
-        """Keep what was learnt as NumPy arrays, numbers and lists."""
-        history = net.history
-        self.classes_ = classes
-        self.architecture_ = {name: deepcopy(getattr(self, name)) for name in self._architecture}
-        self.input_mean_, self.input_scale_ = standardizer.mean, standardizer.scale
-        self.weights_ = to_arrays(net.module_)
-        self.n_parameters_ = count_parameters(net.module_)
-        self.loss_curve_ = [row["train_loss"] for row in history if "train_loss" in row]
-        self.n_iter_ = len(self.loss_curve_)
-        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
-        self.best_loss_ = min(self.loss_curve_, default=float("nan"))
-        self.validation_scores_ = None
-        if self.early_stopping:
-            self.validation_scores_ = [row["valid_acc"] for row in history if "valid_acc" in row]
+    def _blank_network(self) -> nn.Module:
+        """Return the layers of the fitted network, as shapes without memory."""
+        with torch.device("meta"):
+            as_fitted = type(self)(**self.architecture_)
+            return as_fitted._layers(self._stored_shape(), self.n_outputs_, 0)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """Return the most probable class of every image.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
-            The images, of the shape seen in `fit`.
-
-        Returns
-        -------
-        labels : ndarray of shape (n,)
-            Labels of `classes_`.
-        """
-        logits = self._logits(X)
-        return self.classes_[logits.argmax(axis=1)]
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return the probability of every class for every image.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
-            The images, of the shape seen in `fit`.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n, n_classes)
-            Rows sum to 1; columns are in the order of `classes_`. On the CPU of the floating type
-            that the images are read in, float32 for float32 and uint8, else float32.
-        """
-        return softmax(self._logits(X), axis=1)
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of the probability of every class for every image.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
-            The images, of the shape seen in `fit`.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n, n_classes)
-            Columns are in the order of `classes_`.
-        """
-        return log_softmax(self._logits(X), axis=1)
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return the network's output before the softmax.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
-            The images, of the shape seen in `fit`.
-
-        Returns
-        -------
-        logits : ndarray of shape (n, n_classes), or (n,) for two classes
-            With two classes: the second logit minus the first, positive for `classes_[1]`. The
-            floating type is that of `predict_proba`.
-        """
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+    def _stored_shape(self) -> tuple[int, int, int]:
+        height, width, *channels = self.image_shape_
+        return height, width, channels[0] if channels else 1
 
     def summary(self) -> NetworkSummary:
         """Return the layers of the fitted network with output shapes and numbers of weights.
@@ -303,51 +315,44 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         return summarize(self._blank_network(), self._stored_shape())
 
-    def _logits(self, X: Any) -> np.ndarray:
+    def _outputs(self, X: Any) -> np.ndarray:
+        """Return the network's outputs, averaged over thinned networks and changed images."""
         check_is_fitted(self)
-        images: ImageBatch = check_images(self, X, reset=False)
+        images = check_images(self, X, reset=False)
         device = prediction_device(self.device)
         # float64 is slow on most accelerators, and missing on some.
         dtype = images.dtype if device.type == "cpu" else np.dtype(np.float32)
-        network, per_image = self._network(device, dtype)
-        batch_size = int(np.clip(_PREDICT_BYTES // per_image, 1, _PREDICT_BATCH))
-        standardizer = Standardizer(self.input_mean_, self.input_scale_)
-        logits = np.empty((len(images), len(self.classes_)), dtype=dtype)
-        batches = prediction_batches(images, batch_size, standardizer, device, _TORCH_TYPES[dtype])
-        with torch.inference_mode():
-            for rows, inputs in batches:
-                logits[rows] = network(inputs).cpu().numpy()
-        return logits
+        predict = predictor(self, device, dtype)
+        if not self.n_dropout_samples and not (self.augment and self.n_augmentations):
+            return predict(images)
+        total, count = 0.0, 0
+        for thinned_by, change in self._variations(device):
+            total = total + self._activate(predict(images, change=change, thinned_by=thinned_by))
+            count += 1
+        return self._deactivate(total / count)
 
-    def _network(self, device: torch.device, dtype: np.dtype) -> tuple[nn.Sequential, int]:
-        """Return the fitted network and the bytes that its layers need for an image.
+    def _variations(
+        self, device: torch.device
+    ) -> Iterator[tuple[torch.Generator | None, Callable[[np.ndarray], np.ndarray] | None]]:
+        """Yield a generator of dropped units and a change of the images for each prediction."""
+        seed = self.random_state if isinstance(self.random_state, Integral) else 0
+        changes = self.n_augmentations if self.augment is not None else 0
+        for view in range(1 + changes):
+            for sample in range(max(1, self.n_dropout_samples)):
+                masks = torch.Generator(device).manual_seed(int(seed) + sample)
+                draws = torch.Generator().manual_seed(int(seed) + view)
+                yield (
+                    masks if self.n_dropout_samples else None,
+                    Augmenter(self.augment, draws) if view else None,
+                )
 
-        It is rebuilt from `weights_` if this process does not have it, or has it of other weights.
-        """
-        weights = list(self.weights_.values())
-        known, networks = _rebuilt.get(self, ([], {}))
-        if len(known) != len(weights) or any(a is not b for a, b in zip(known, weights)):  # noqa: B905
-            networks = {}
-            _rebuilt[self] = (weights, networks)
-        if (device, dtype) not in networks:
-            network = self._blank_network()
-            sizes = [prod(row.output_shape) for row in summarize(network, self._stored_shape())]
-            network.to_empty(device="cpu")
-            load_arrays(network, self.weights_)
-            network.to(memory_format=torch.channels_last).to(device, _TORCH_TYPES[dtype]).eval()
-            # A layer's input and output, and the layout that a convolution may want them in.
-            networks[device, dtype] = network, 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
-        return networks[device, dtype]
+    @abstractmethod
+    def _activate(self, outputs: np.ndarray) -> np.ndarray:
+        """Return what may be averaged: probabilities, rates or numbers."""
 
-    def _blank_network(self) -> nn.Sequential:
-        """Return the layers of the fitted network, as shapes without memory."""
-        with torch.device("meta"):
-            as_fitted = type(self)(**self.architecture_)
-            return as_fitted._layers(self._stored_shape(), len(self.classes_))
-
-    def _stored_shape(self) -> tuple[int, int, int]:
-        height, width, *channels = self.image_shape_
-        return height, width, channels[0] if channels else 1
+    @abstractmethod
+    def _deactivate(self, values: np.ndarray) -> np.ndarray:
+        """Return the outputs that :meth:`_activate` makes these values of."""
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")

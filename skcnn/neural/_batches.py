@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from skcnn.images import ImageBatch
 
-# Converted training images up to this size are kept; larger sets are converted batch by batch.
-_CACHE_BYTES = 64 * 2**20
+# Images are read and converted in groups of whole batches of about this size: few calls for small
+# images, little memory for large ones.
+_GROUP_BYTES = 2 * 2**20
 _CHUNK_MIB = 16
+
+NUMPY_TYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+TORCH_TYPES = {numpy_type: torch_type for torch_type, numpy_type in NUMPY_TYPES.items()}
 
 
 class Standardizer:
@@ -28,25 +34,39 @@ class Standardizer:
         self.mean, self.scale = mean, scale
 
     @classmethod
-    def learn(cls, images: ImageBatch, indices: np.ndarray) -> Standardizer:
-        """Learn mean and scale from the images at `indices`, chunk by chunk."""
+    def learn(
+        cls, images: ImageBatch, indices: np.ndarray, weights: np.ndarray | None = None
+    ) -> Standardizer:
+        """Learn mean and scale from the images at `indices`, which are sorted, chunk by chunk.
+
+        `weights` are those of all images; None weighs them alike.
+        """
         n_channels = images.shape[3]
-        count, mean, squares = 0, np.zeros(n_channels), np.zeros(n_channels)
+        total, mean, squares = 0.0, np.zeros(n_channels), np.zeros(n_channels)
         for rows in images.chunks(_CHUNK_MIB):
-            chosen = indices[
-                np.searchsorted(indices, rows.start) : np.searchsorted(indices, rows.stop)
-            ]
+            first, last = np.searchsorted(indices, [rows.start, rows.stop])
+            chosen = indices[first:last]
             if len(chosen) == 0:
                 continue
-            pixels = images.take(chosen, np.float64).reshape(-1, n_channels)
+            pixels = images.take(chosen, np.float64).reshape(len(chosen), -1, n_channels)
+            shares = np.ones(len(chosen)) if weights is None else weights[chosen]
+            added = shares.sum() * pixels.shape[1]
+            if added == 0:
+                continue
+            chunk_mean = _weighted_mean(pixels, shares)
+            pixels -= chunk_mean
+            variance = _weighted_mean(np.square(pixels, out=pixels), shares)
             # Chan, Golub & LeVeque's update: no cancellation, however large the mean.
-            difference, total = pixels.mean(axis=0) - mean, count + len(pixels)
-            squares += (
-                pixels.var(axis=0) * len(pixels) + difference**2 * count * len(pixels) / total
-            )
-            mean, count = mean + difference * len(pixels) / total, total
-        scale = np.sqrt(squares / count)
+            difference, total = chunk_mean - mean, total + added
+            squares += variance * added + difference**2 * (total - added) * added / total
+            mean = mean + difference * added / total
+        scale = np.sqrt(squares / total)
         return cls(mean, np.where(scale > 1e-12 * (1 + np.abs(mean)), scale, 1.0))
+
+    @classmethod
+    def nothing(cls, n_channels: int) -> Standardizer:
+        """Return the standardiser that leaves images as they are."""
+        return cls(np.zeros(n_channels), np.ones(n_channels))
 
     def __call__(self, images: np.ndarray) -> torch.Tensor:
         """Return images (m, h, w, c) standardised, as a tensor of their floating type.
@@ -58,69 +78,159 @@ class Standardizer:
         return torch.from_numpy(images)
 
 
+def _weighted_mean(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    return np.tensordot(shares, pixels, 1).mean(axis=0) / shares.sum()
+
+
 def as_input(images: torch.Tensor) -> torch.Tensor:
     """Return images (m, h, w, c) as the view (m, c, h, w) that torch calls channels last."""
-    return images.permute(0, 3, 1, 2)
+    images = images.permute(0, 3, 1, 2)
+    _, channels, height, width = images.shape
+    if channels > 1:
+        return images
+    # With one channel its stride is arbitrary; torch takes the layout for channels last if it is 1.
+    return images.as_strided(images.shape, (height * width, 1, width, 1))
+
+
+class Batch(NamedTuple):
+    """One training step's images, targets and weights (None: all alike)."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor | None
+
+
+class Augmenter(NamedTuple):
+    """What changes training images before they are standardised, and its random generator."""
+
+    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+    generator: torch.Generator
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return images (m, h, w, c) changed."""
+        changed = self.augment(as_input(torch.from_numpy(images)), self.generator)
+        expected = (len(images), images.shape[3], *images.shape[1:3])
+        if tuple(getattr(changed, "shape", ())) != expected:
+            raise ValueError(
+                "augment must return a tensor of the shape of its images (n, channels, height, "
+                f"width), {expected}; got {getattr(changed, 'shape', type(changed).__name__)}."
+            )
+        return np.ascontiguousarray(changed.permute(0, 2, 3, 1).numpy(), dtype=images.dtype)
 
 
 class TrainingBatches:
-    """The images and codes of a training or validation set, batch by batch.
+    """The images and targets of a training or validation set, batch by batch.
 
     Every iteration is one epoch; the order is drawn from `rng` anew each time, or kept if it is
     None. A last batch of a single image goes with the one before it, because batch normalisation
     has no statistics of one image; with a batch size of one every batch is a single image.
+
+    Parameters
+    ----------
+    images : ImageBatch
+        All images.
+
+    indices : ndarray of int
+        Which of them belong to the set.
+
+    targets : ndarray of shape (n_images,) or (n_images, n_outputs)
+        Codes of classes, or numbers, of all images.
+
+    weights : ndarray of shape (n_images,) or None
+        Weights of all images.
+
+    batch_size : int
+        Images of a step.
+
+    standardizer : Standardizer
+        What is done to every image.
+
+    device, dtype : torch.device, torch.dtype
+        Where the tensors lie, and their type.
+
+    rng : RandomState or None
+        Source of the order.
+
+    augmenter : Augmenter or None
+        What changes the images of each batch.
     """
 
     def __init__(
         self,
         images: ImageBatch,
-        codes: np.ndarray,
         indices: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None = None,
         *,
         batch_size: int,
         standardizer: Standardizer,
         device: torch.device,
+        dtype: torch.dtype = torch.float32,
         rng: np.random.RandomState | None = None,
+        augmenter: Augmenter | None = None,
     ) -> None:
         self._images, self._indices = images, indices
         self._batch_size, self._standardizer = batch_size, standardizer
-        self._device, self._rng = device, rng
-        self._codes = torch.from_numpy(codes[indices].astype(np.int64)).to(device)
-        self._kept: torch.Tensor | None = None
-        if 4 * len(indices) * prod(images.shape[1:]) <= _CACHE_BYTES:
-            self._kept = torch.empty((len(indices), *images.shape[1:]), device=device)
-            for rows in images.chunks(_CHUNK_MIB):
-                positions = np.arange(rows.start, min(rows.stop, len(indices)))
-                self._kept[rows.start : rows.stop] = self._read(positions)
+        self._device, self._dtype, self._rng = device, dtype, rng
+        self._augmenter = augmenter
+        numbers = targets.dtype.kind == "f"
+        self._targets = torch.from_numpy(targets[indices]).to(
+            device, dtype if numbers else torch.int64
+        )
+        self._weights, self.mean_weight = None, 1.0
+        if weights is not None:
+            # Mean 1 over the set, not over each batch: a batch of unimportant images is a small
+            # step.
+            self.mean_weight = float(weights[indices].mean())
+            shares = weights[indices] / self.mean_weight
+            self._weights = torch.from_numpy(shares).to(device, dtype)
 
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self._indices)
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        n = len(self._indices)
-        order = np.arange(n) if self._rng is None else self._rng.permutation(n)
+    @property
+    def bounds(self) -> list[int]:
+        """Where batches begin, and where the last one ends."""
         smallest = min(2, self._batch_size)
-        stops = [*range(self._batch_size, n - smallest + 1, self._batch_size), n]
-        for start, stop in zip([0, *stops[:-1]], stops, strict=True):
-            chosen = order[start:stop]
-            where = torch.from_numpy(chosen).to(self._device)
-            inputs = self._read(chosen) if self._kept is None else self._kept[where]
-            yield as_input(inputs), self._codes[where]
+        return [*range(0, len(self) - smallest + 1, self._batch_size), len(self)]
 
-    def _read(self, positions: np.ndarray) -> torch.Tensor:
+    @property
+    def targets(self) -> torch.Tensor:
+        """The targets in the order of the set."""
+        return self._targets
+
+    @property
+    def weights(self) -> torch.Tensor | None:
+        """The weights in the order of the set, of mean 1."""
+        return self._weights
+
+    def __iter__(self) -> Iterator[Batch]:
+        n, bounds = len(self), self.bounds
+        order = np.arange(n) if self._rng is None else self._rng.permutation(n)
+        image_bytes = prod(self._images.shape[1:]) * self._dtype.itemsize
+        in_group = max(1, _GROUP_BYTES // (image_bytes * self._batch_size))
+        for first in range(0, len(bounds) - 1, in_group):
+            group = bounds[first : first + in_group + 1]
+            yield from self._group(order[group[0] : group[-1]], np.subtract(group, group[0]))
+
+    def _group(self, positions: np.ndarray, bounds: np.ndarray) -> Iterator[Batch]:
+        """Yield the batches of some images that are read together."""
+        inputs = self._read(positions, bounds)
+        where = torch.from_numpy(positions).to(self._device)
+        targets = self._targets[where]
+        weights = None if self._weights is None else self._weights[where]
+        edges = bounds.tolist()
+        for start, stop in pairwise(edges):
+            rows = slice(start, stop)
+            yield Batch(inputs[rows], targets[rows], None if weights is None else weights[rows])
+
+    def _read(self, positions: np.ndarray, bounds: np.ndarray) -> torch.Tensor:
         images = self._images.take(self._indices[positions])
-        return self._standardizer(images).to(self._device, torch.float32)
-
-
-def prediction_batches(
-    images: ImageBatch,
-    batch_size: int,
-    standardizer: Standardizer,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Yield slices of the batch and their images as tensors of type `dtype`."""
-    for start in range(0, len(images), batch_size):
-        rows = slice(start, min(start + batch_size, len(images)))
-        yield rows, as_input(standardizer(images.read(rows)).to(device, dtype))
+        if self._augmenter is not None:
+            # One batch at a time, so that the draws do not depend on how many are read together.
+            images = np.concatenate(
+                [self._augmenter(images[start:stop]) for start, stop in pairwise(bounds)]
+            )
+        inputs = self._standardizer(images).to(self._device, self._dtype)
+        return as_input(inputs)

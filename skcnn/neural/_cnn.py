@@ -1,198 +1,31 @@
-"""The convolutional network."""
+"""The layers of convolutional networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from numbers import Integral
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any
 
-import numpy as np
 from torch import nn
 
 from skcnn._compat import Interval, StrOptions
-from skcnn._parameters import int_pair, layer_sizes
-from skcnn.neural._base import NeuralClassifier
+from skcnn._parameters import block_channels, int_pair, layer_sizes, per_block
+from skcnn.neural._base import NeuralEstimator
+from skcnn.neural._conv_layers import ConvBlock, conv_layers
 from skcnn.neural._modules import (
     FlattenImages,
-    conv_layers,
+    GlobalAverage,
+    SeededDropout,
     dense_layers,
     named_sequence,
 )
+from skcnn.neural._own_modules import build_module, ensure_outputs
 
 
-class CNNClassifier(NeuralClassifier):
-    """Convolutional network trained end to end.
-
-    Blocks of convolution, batch normalisation, activation and pooling, then fully connected layers.
-    The network of the classic lecture is ``CNNClassifier((25, 50), padding="valid",
-    batch_norm=False, hidden_layer_sizes=(100,))``. A convolution correlates, as in every framework:
-    it does not flip its kernel.
-
-    Parameters
-    ----------
-    conv_channels : int or sequence of int, default=(32, 64)
-        Number of feature maps of each convolution block.
-
-    kernel_size : int or (int, int), default=3
-        Height and width of the kernels in pixels.
-
-    stride : int or (int, int), default=1
-        Step of the kernels in pixels, down and across.
-
-    padding : {"same", "valid"}, int or (int, int), default="same"
-        Zeros around the maps: as many as make the output ``ceil(size / stride)`` large, none, or so
-        many on each side.
-
-    pool : {"max", "average"} or None, default="max"
-        Pooling at the end of each block.
-
-    pool_size : int or (int, int), default=2
-        Height and width of the pooling windows, which do not overlap. An axis that has become
-        shorter than that is pooled as a whole.
-
-    hidden_layer_sizes : int or sequence of int, default=(128,)
-        Number of units of each fully connected layer between the last map and the output.
-
-    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
-        Activation function of all layers but the last.
-
-    batch_norm : bool, default=True
-        Normalise the inputs of every activation over the batch in training, and by their moving
-        averages in prediction.
-
-    dropout : float, default=0.0
-        Probability with which a unit of a fully connected hidden layer is dropped in training; 0.5
-        is the classic setting. Nothing is dropped in prediction.
-
-    solver : {"adam", "sgd"}, default="adam"
-        Optimiser; "sgd" uses Nesterov's momentum.
-
-    alpha : float, default=0.0001
-        Strength of the L2 penalty on the weights, of ``alpha / 2 * ||w||^2`` a batch as in
-        scikit-learn. Biases and normalisation are not penalised.
-
-    batch_size : int or "auto", default="auto"
-        Images per training step. "auto" is a fiftieth of the training images, at least 16 and at
-        most 128.
-
-    learning_rate_init : float, default=0.001
-        Learning rate.
-
-    momentum : float, default=0.9
-        Momentum of "sgd".
-
-    max_iter : int, default=20
-        Number of epochs at most.
-
-    shuffle : bool, default=True
-        Whether the images are put in a new order every epoch.
-
-    tol : float, default=0.0001
-        An epoch counts as an improvement if the training loss falls, or with `early_stopping` the
-        validation accuracy rises, by more than this.
-
-    n_iter_no_change : int or inf, default=10
-        Stop when more than so many epochs in a row were no improvement.
-
-    early_stopping : bool, default=False
-        Whether to set `validation_fraction` of the training images aside, watch the accuracy on
-        them instead of the training loss, and keep the weights of the best epoch.
-
-    validation_fraction : float, default=0.1
-        Part of the training images that `early_stopping` sets aside, of every class its share; one
-        image of each class always stays in training.
-
-    random_state : int, RandomState instance or None, default=None
-        Seed of weights, order, dropout and split. On the CPU the same seed gives bit-identical
-        weights on one machine with one number of threads; torch's global generator is neither read
-        nor changed.
-
-    device : str, default="auto"
-        "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is. A fitted classifier that
-        does not find its device predicts on the CPU.
-
-    verbose : bool or int, default=False
-        Print one line an epoch.
-
-    image_shape : tuple of int or None, default=None
-        Shape of one image when the rows of `X` are flat.
-
-    channel_axis : int or None, default=-1
-        Axis of a 4-D `X` that holds the channels.
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        The class labels.
-
-    n_iter_ : int
-        Number of epochs.
-
-    loss_ : float
-        Mean cross-entropy of the last epoch.
-
-    best_loss_ : float
-        Smallest value of `loss_curve_`.
-
-    loss_curve_ : list of float
-        Mean cross-entropy of each epoch, taken while training went on.
-
-    validation_scores_ : list of float or None
-        Validation accuracy after each epoch, if `early_stopping`.
-
-    n_parameters_ : int
-        Number of weights that were learnt.
-
-    architecture_ : dict of str to object
-        The parameters that the fitted network was built with.
-
-    weights_ : dict of str to ndarray
-        Weights and moving statistics by the name of their layer.
-
-    input_mean_, input_scale_ : ndarray of shape (n_channels,)
-        Mean and standard deviation of the training images, by which inputs are standardised.
-
-    image_shape_ : tuple of int
-        Shape of the images seen in `fit`, (h, w) or (h, w, c).
-
-    n_features_in_ : int
-        Number of values of an image.
-
-    feature_names_in_ : ndarray of str
-        Names of the columns, if `fit` was given a data frame.
-
-    Raises
-    ------
-    ValueError
-        If the images or labels cannot be used, the network is too deep for the images, the device
-        is not there, or training diverges.
-
-    See Also
-    --------
-    MLPClassifier : A network without convolutions.
-
-    References
-    ----------
-    .. [1] Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to
-       document recognition", Proceedings of the IEEE 86, 1998. :doi:`10.1109/5.726791`
-
-    .. [2] S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015.
-
-    .. [3] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout",
-       Journal of Machine Learning Research 15, 2014.
-
-    Examples
-    --------
-    >>> from skcnn import CNNClassifier, load_digit_images
-    >>> X, y = load_digit_images(return_X_y=True)
-    >>> cnn = CNNClassifier((8, 16), max_iter=5, random_state=0).fit(X[:1000], y[:1000])
-    >>> cnn.predict_proba(X[:3]).shape
-    (3, 10)
-    >>> cnn.score(X[1000:], y[1000:]) > 0.9
-    True
-    """
+class ConvolutionalNetwork:
+    """Blocks of convolutions, then fully connected layers; or a module of the user's own."""
 
     _parameter_constraints: dict = {
-        **NeuralClassifier._parameter_constraints,
         "conv_channels": ["array-like", Interval(Integral, 1, None, closed="left")],
         "kernel_size": ["array-like", Interval(Integral, 1, None, closed="left")],
         "stride": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -201,98 +34,104 @@ class CNNClassifier(NeuralClassifier):
             "array-like",
             Interval(Integral, 0, None, closed="left"),
         ],
-        "pool": [StrOptions({"max", "average"}), None],
+        "pool": [StrOptions({"max", "average"}), list, None],
         "pool_size": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "global_pool": ["boolean"],
+        "conv_dropout": [Interval(Real, 0, 1, closed="left")],
+        "module": [callable, None],
     }
 
     _architecture = (
-        *NeuralClassifier._architecture,
+        *NeuralEstimator._architecture,
         "conv_channels",
         "kernel_size",
         "stride",
         "padding",
         "pool",
         "pool_size",
+        "global_pool",
+        "conv_dropout",
+        "module",
     )
 
-    def __init__(
-        self,
-        conv_channels: int | Sequence[int] = (32, 64),
-        *,
-        kernel_size: int | tuple[int, int] = 3,
-        stride: int | tuple[int, int] = 1,
-        padding: str | int | tuple[int, int] = "same",
-        pool: str | None = "max",
-        pool_size: int | tuple[int, int] = 2,
-        hidden_layer_sizes: int | Sequence[int] = (128,),
-        activation: str = "relu",
-        batch_norm: bool = True,
-        dropout: float = 0.0,
-        solver: str = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate_init: float = 0.001,
-        momentum: float = 0.9,
-        max_iter: int = 20,
-        shuffle: bool = True,
-        tol: float = 1e-4,
-        n_iter_no_change: float = 10,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        random_state: int | np.random.RandomState | None = None,
-        device: str = "auto",
-        verbose: bool | int = False,
-        image_shape: tuple[int, ...] | None = None,
-        channel_axis: int | None = -1,
-    ) -> None:
-        self.conv_channels = conv_channels
-        self.kernel_size = kernel_size
-        self.stride = stride
-        self.padding = padding
-        self.pool = pool
-        self.pool_size = pool_size
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.batch_norm = batch_norm
-        self.dropout = dropout
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.momentum = momentum
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
-        self.device = device
-        self.verbose = verbose
-        self.image_shape = image_shape
-        self.channel_axis = channel_axis
+    conv_channels: int | Sequence[int | tuple[int, ...]]
+    kernel_size: int | tuple[int, int] | list
+    stride: int | tuple[int, int] | list
+    padding: str | int | tuple[int, int] | list
+    pool: str | list | None
+    pool_size: int | tuple[int, int] | list
+    global_pool: bool
+    hidden_layer_sizes: int | Sequence[int]
+    activation: str
+    batch_norm: bool
+    input_dropout: float
+    conv_dropout: float
+    dropout: float
+    module: Callable[..., nn.Module] | None
 
-    def _layers(self, image_shape: tuple[int, int, int], n_classes: int) -> nn.Sequential:
-        padding = self.padding
-        if not isinstance(padding, str):
-            padding = int_pair("padding", padding, least=0)
+    def _layers(self, image_shape: tuple[int, int, int], n_outputs: int, seed: int) -> nn.Module:
+        if self.module is not None:
+            return build_module(self.module, image_shape, n_outputs, seed)
         convolutions, (channels, height, width) = conv_layers(
             image_shape,
-            layer_sizes("conv_channels", self.conv_channels),
-            kernel_size=int_pair("kernel_size", self.kernel_size),
-            stride=int_pair("stride", self.stride),
-            padding=padding,
-            pool=self.pool,
-            pool_size=int_pair("pool_size", self.pool_size),
+            self._blocks(),
             activation=self.activation,
             batch_norm=self.batch_norm,
+            dropout=self.conv_dropout,
         )
+        if self.input_dropout:
+            convolutions.insert(0, ("input_dropout", SeededDropout(self.input_dropout)))
+        n_values = channels if self.global_pool else channels * height * width
         dense = dense_layers(
-            channels * height * width,
+            n_values,
             layer_sizes("hidden_layer_sizes", self.hidden_layer_sizes),
-            n_classes,
+            n_outputs,
             activation=self.activation,
             batch_norm=self.batch_norm,
+            input_dropout=0.0,
             dropout=self.dropout,
         )
-        return named_sequence([*convolutions, ("flatten", FlattenImages()), *dense])
+        flatten = ("flatten", FlattenImages())
+        if self.global_pool:
+            flatten = ("global_pool", GlobalAverage())
+        return named_sequence([*convolutions, flatten, *dense])
+
+    def _drawn_network(
+        self, image_shape: tuple[int, int, int], n_outputs: int, seed: int
+    ) -> nn.Module:
+        if self.module is None:
+            return super()._drawn_network(image_shape, n_outputs, seed)
+        network = self._layers(image_shape, n_outputs, seed)
+        ensure_outputs(network, image_shape, n_outputs)
+        return network
+
+    def _blocks(self) -> list[ConvBlock]:
+        channels = block_channels(self.conv_channels)
+        n = len(channels)
+        columns = (
+            channels,
+            per_block("kernel_size", self.kernel_size, n, int_pair),
+            per_block("stride", self.stride, n, int_pair),
+            per_block("padding", self.padding, n, _padding),
+            per_block("pool", self.pool, n, _pooling),
+            per_block("pool_size", self.pool_size, n, int_pair),
+        )
+        return [ConvBlock(*numbers) for numbers in zip(*columns, strict=True)]
+
+    def _auto_batch_size(self, n_images: int) -> int:
+        # About 50 steps an epoch, of 16 to 128 images each.
+        return min(max(n_images // 50, 16), 128)
+
+
+def _padding(name: str, value: Any) -> str | tuple[int, int]:
+    if isinstance(value, str):
+        if value not in ("same", "valid"):
+            raise ValueError(f"{name} must be 'same', 'valid', an int or two ints, got {value!r}.")
+        return value
+    return int_pair(name, value, least=0)
+
+
+def _pooling(name: str, value: Any) -> str | None:
+    if value not in ("max", "average", None):
+        raise ValueError(f"{name} must be 'max', 'average' or None, got {value!r}.")
+    return value

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from math import prod
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+_ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": partial(nn.ReLU, inplace=True),
+    "leaky_relu": partial(nn.LeakyReLU, inplace=True),
+    "elu": partial(nn.ELU, inplace=True),
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+ACTIVATIONS = tuple(_ACTIVATION_LAYERS)
+# These fall before they grow, so that a maximum may not be taken before them.
+NOT_MONOTONIC = ("silu", "gelu")
 
 
 class FlattenImages(nn.Module):
@@ -24,28 +39,67 @@ class FlattenImages(nn.Module):
         return inputs.permute(0, 2, 3, 1).flatten(1)
 
 
+class GlobalAverage(nn.Module):
+    """The mean of every map."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return (n, channels) of (n, channels, height, width)."""
+        return inputs.mean(dim=(2, 3))
+
+
 class SeededDropout(nn.Module):
-    """Dropout that draws from a generator of its own and leaves torch's global one alone."""
+    """Dropout that draws from a generator of its own and leaves torch's global one alone.
 
-    generator: torch.Generator | None = None
+    Parameters
+    ----------
+    p : float
+        Probability with which a unit is dropped.
 
-    def __init__(self, p: float) -> None:
+    spatial : bool, default=False
+        Drop whole maps of (n, channels, height, width), whose neighbouring pixels say the same.
+
+    Attributes
+    ----------
+    generator : torch.Generator
+        Where training draws from; to be set.
+
+    thinned : torch.Generator or None
+        If set, predictions are those of one network with units dropped, the same for every image:
+        averaging over several is the classic alternative to scaling.
+    """
+
+    def __init__(self, p: float, *, spatial: bool = False) -> None:
         super().__init__()
-        self.p = p
+        self.p, self.spatial = p, spatial
+        self.generator: torch.Generator | None = None
+        self.thinned: torch.Generator | None = None
+        self._mask: torch.Tensor | None = None
+
+    def thin(self, generator: torch.Generator | None) -> None:
+        """Predict with a mask drawn from `generator`, or again without one."""
+        self.thinned, self._mask = generator, None
+
+    def draw(self, like: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Return a mask for `like`: 0 for what is dropped, else the inverse of what is kept."""
+        like = like[:, :, :1, :1] if self.spatial else like
+        generator = self.generator if generator is None else generator
+        mask = torch.empty_like(like).bernoulli_(1 - self.p, generator=generator)
+        return mask.div_(1 - self.p)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Zero each unit with probability `p` in training; do nothing in prediction."""
-        if not self.training:
+        if self.training:
+            return inputs * self.draw(inputs)
+        if self.thinned is None:
             return inputs
-        keep = torch.empty_like(inputs).bernoulli_(1 - self.p, generator=self.generator)
-        return inputs * keep.div_(1 - self.p)
+        if self._mask is None:
+            self._mask = self.draw(inputs[:1], self.thinned)
+        return inputs * self._mask
 
 
 def activation_layer(name: str) -> nn.Module:
     """Return the activation that scikit-learn calls `name`."""
-    if name == "relu":
-        return nn.ReLU(inplace=True)
-    return {"identity": nn.Identity, "logistic": nn.Sigmoid, "tanh": nn.Tanh}[name]()
+    return _ACTIVATION_LAYERS[name]()
 
 
 def named_sequence(layers: list[tuple[str, nn.Module]]) -> nn.Sequential:
@@ -60,10 +114,13 @@ def dense_layers(
     *,
     activation: str,
     batch_norm: bool,
+    input_dropout: float,
     dropout: float,
 ) -> list[tuple[str, nn.Module]]:
     """Return named layers: hidden ones, then the output layer, which gives logits."""
     layers: list[tuple[str, nn.Module]] = []
+    if input_dropout:
+        layers.append(("input_dropout", SeededDropout(input_dropout)))
     for number, width in enumerate(hidden_layer_sizes, start=1):
         # Normalisation takes the mean away, so a bias before it would do nothing.
         layers.append((f"dense{number}", nn.Linear(n_inputs, width, bias=not batch_norm)))
@@ -76,103 +133,6 @@ def dense_layers(
     if dropout and not hidden_layer_sizes:
         layers.append(("dropout", SeededDropout(dropout)))
     layers.append(("output", nn.Linear(n_inputs, n_outputs)))
-    return layers
-
-
-def conv_layers(
-    image_shape: tuple[int, int, int],
-    conv_channels: Sequence[int],
-    *,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int],
-    padding: str | tuple[int, int],
-    pool: str | None,
-    pool_size: tuple[int, int],
-    activation: str,
-    batch_norm: bool,
-) -> tuple[list[tuple[str, nn.Module]], tuple[int, int, int]]:
-    """Return named convolution blocks and the shape (channels, height, width) of their output.
-
-    An axis that is shorter than the pooling window is pooled as a whole, so small images keep
-    working; a kernel that does not fit raises ValueError with the sizes after each layer.
-    """
-    height, width, channels = image_shape
-    layers: list[tuple[str, nn.Module]] = []
-    seen = [f"input {channels} x {height} x {width}"]
-    for number, out_channels in enumerate(conv_channels, start=1):
-        margins = [
-            _margins(size, kernel, step, padding if isinstance(padding, str) else padding[axis])
-            for axis, (size, kernel, step) in enumerate(
-                zip((height, width), kernel_size, stride, strict=True)
-            )
-        ]
-        padded = [size + sum(margin) for size, margin in zip((height, width), margins, strict=True)]
-        if padded[0] < kernel_size[0] or padded[1] < kernel_size[1]:
-            raise ValueError(
-                f"the network is too deep for its images: a kernel of {kernel_size[0]} x "
-                f"{kernel_size[1]} does not fit into convolution {number}. Sizes after each layer: "
-                f"{' -> '.join(seen)}. Take padding='same', fewer conv_channels, a smaller "
-                "kernel_size, stride or pool_size, or larger images."
-            )
-        layers += _convolution(
-            number, channels, out_channels, kernel_size, stride, margins, batch_norm
-        )
-        channels = out_channels
-        height, width = (
-            (size - kernel) // step + 1
-            for size, kernel, step in zip(padded, kernel_size, stride, strict=True)
-        )
-        seen.append(f"convolution {number} {channels} x {height} x {width}")
-        window = min(pool_size[0], height), min(pool_size[1], width)
-        pooling = [] if pool is None else [(f"pool{number}", _POOLS[pool](window))]
-        activating = [(f"conv{number}_{activation}", activation_layer(activation))]
-        # The activations grow monotonically, so the maximum may be taken first: same function and
-        # gradients, and a quarter of the work for the activation.
-        layers += pooling + activating if pool == "max" else activating + pooling
-        if pool is not None:
-            height, width = height // window[0], width // window[1]
-            seen.append(f"pooling {number} {channels} x {height} x {width}")
-    return layers, (channels, height, width)
-
-
-_POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
-
-
-def _margins(size: int, kernel: int, step: int, padding: str | int) -> tuple[int, int]:
-    """Return how many zeros go before and after an axis."""
-    if not isinstance(padding, str):
-        return padding, padding
-    if padding == "valid":
-        return 0, 0
-    needed = max(0, (-(-size // step) - 1) * step + kernel - size)
-    return needed // 2, needed - needed // 2
-
-
-def _convolution(
-    number: int,
-    in_channels: int,
-    out_channels: int,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int],
-    margins: list[tuple[int, int]],
-    batch_norm: bool,
-) -> list[tuple[str, nn.Module]]:
-    layers: list[tuple[str, nn.Module]] = []
-    (top, bottom), (left, right) = margins
-    even = top == bottom and left == right
-    if not even:
-        layers.append((f"pad{number}", nn.ZeroPad2d((left, right, top, bottom))))
-    convolution = nn.Conv2d(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        padding=(top, left) if even else 0,
-        bias=not batch_norm,
-    )
-    layers.append((f"conv{number}", convolution))
-    if batch_norm:
-        layers.append((f"conv{number}_norm", nn.BatchNorm2d(out_channels)))
     return layers
 
 
@@ -204,6 +164,24 @@ def load_arrays(network: nn.Module, arrays: dict[str, np.ndarray]) -> None:
     network.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
 
 
+def fold_batch_norm(network: nn.Module) -> None:
+    """Merge normalisation into the layer before it, for prediction; in place, in sequences."""
+    for child in network.children():
+        fold_batch_norm(child)
+    if not isinstance(network, nn.Sequential):
+        return
+    names = list(network._modules)
+    for before, name in pairwise(names):
+        layer, norm = network._modules[before], network._modules[name]
+        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            network._modules[before] = fuse_conv_bn_eval(layer, norm)
+        elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+            network._modules[before] = fuse_linear_bn_eval(layer, norm)
+        else:
+            continue
+        network._modules[name] = nn.Identity()
+
+
 def count_parameters(network: nn.Module) -> int:
     """Return the number of weights that training changes."""
-    return sum(prod(weight.shape) for weight in network.parameters())
+    return sum(prod(weight.shape) for weight in network.parameters() if weight.requires_grad)

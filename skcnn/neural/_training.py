@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from skorch import NeuralNet
-from skorch.callbacks import Callback
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
 from skcnn._interrupts import interrupts_propagate
-from skcnn.neural._batches import TrainingBatches
+from skcnn.neural._averaging import WeightAverage
+from skcnn.neural._batches import Batch, TrainingBatches
+from skcnn.neural._dense_step import DenseStep, is_dense
+from skcnn.neural._flat import FlatParameters
+from skcnn.neural._losses import Loss
+from skcnn.neural._optimizers import OPTIMIZERS
+from skcnn.neural._schedules import PLANS
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -22,14 +30,39 @@ class DivergedError(ValueError):
     """The loss became NaN or infinite."""
 
 
+@dataclass
+class TrainingPlan:
+    """How a network is trained, in plain numbers.
+
+    `score` turns the outputs for a validation set into the number that early stopping watches;
+    `state` is what an earlier training left of its optimiser.
+    """
+
+    loss: Loss
+    solver: str
+    learning_rate: float
+    max_iter: int
+    solver_options: dict[str, Any] = field(default_factory=dict)
+    alpha: float = 0.0
+    schedule: str = "constant"
+    power_t: float = 0.5
+    max_grad_norm: float | None = None
+    ema_decay: float | None = None
+    low_precision: bool = False
+    compiled: bool = False
+    score: Callable[[torch.Tensor, TrainingBatches], float] | None = None
+    state: dict[str, Any] | None = None
+
+
 class LeanNet(NeuralNet):
     """A skorch net that trains on :class:`TrainingBatches`.
 
-    skorch's history, callbacks and optimizer set-up are used as they are. What is replaced is its
-    inner loop: batches come as tensors, losses are summed on the device and read once an epoch, and
-    the hooks that run for every batch are called only if a callback has one.
+    skorch's history and callbacks are used as they are. What is replaced is its inner loop: batches
+    come as tensors, losses are read once an epoch, the optimiser sees one tensor, and the hooks
+    that run for every batch are called only if a callback has one.
     """
 
+    plan: TrainingPlan
     interrupted_ = False
     stop_training_ = False
 
@@ -37,18 +70,29 @@ class LeanNet(NeuralNet):
     def _default_callbacks(self) -> list:
         return []
 
-    def train(self, train: TrainingBatches, valid: TrainingBatches | None = None) -> LeanNet:
-        """Train from scratch; Ctrl-C ends the loop and leaves a usable module."""
+    def train(
+        self,
+        train: TrainingBatches,
+        valid: TrainingBatches | None = None,
+        resume: Callable[[LeanNet], None] | None = None,
+    ) -> LeanNet:
+        """Train, from where `resume` takes the net; Ctrl-C leaves a usable module."""
         self.initialize()
+        self.n_images_seen_ = (self.plan.state or {}).get("n_images_seen", 0)
         self.notify("on_train_begin", X=train, y=None)
+        if resume is not None:
+            resume(self)
         try:
             self.fit_loop(train, valid)
         except KeyboardInterrupt:
-            if interrupts_propagate():
-                raise
-            if not any("train_loss" in row for row in self.history):
-                raise  # nothing has been learnt that would be worth keeping
-            self.interrupted_ = True
+            if not self._stopped_by_skorch():
+                if interrupts_propagate():
+                    raise
+                if not any("train_loss" in row for row in self.history):
+                    raise  # nothing has been learnt that would be worth keeping
+                self.interrupted_ = True
+        if self.average_ is not None:
+            self.average_.swap_in()
         self.notify("on_train_end", X=train, y=None)
         _ensure_finite(self.module_, len(self.history))
         return self
@@ -58,172 +102,223 @@ class LeanNet(NeuralNet):
     ) -> LeanNet:
         """Run epochs until all are done or a callback has set ``stop_training_``."""
         datasets = {"dataset_train": X, "dataset_valid": y}
-        for _ in range(self.max_epochs if epochs is None else epochs):
-            self.notify("on_epoch_begin", **datasets)
-            self._run_epoch(X, training=True, prefix="train")
-            if y is not None:
-                self._run_epoch(y, training=False, prefix="valid")
-            self.notify("on_epoch_end", **datasets)
+        for _ in range(len(self.history), self.max_epochs if epochs is None else epochs):
             if self.stop_training_:
                 break
+            self.notify("on_epoch_begin", **datasets)
+            self._train_epoch(X)
+            if self.average_ is not None:
+                self.average_.swap_in()
+            if y is not None:
+                self._evaluate(y)
+            self.notify("on_epoch_end", **datasets)
         return self
 
-    def _run_epoch(self, batches: TrainingBatches, *, training: bool, prefix: str) -> None:
-        watched = any(_has_batch_hook(callback) for _, callback in self.callbacks_)
-        step = self._train_on if training else self._evaluate
-        self._set_training(training)
-        total = torch.zeros((), device=self.device)
-        correct = torch.zeros((), device=self.device)
-        for inputs, codes in batches:
-            if watched:
-                self.notify("on_batch_begin", batch=(inputs, codes), training=training)
-            logits, loss = step(inputs, codes, watched)
-            total += loss.detach() * len(codes)
-            if not training:
-                correct += (logits.argmax(dim=1) == codes).sum()
-            if watched:
-                result = {"loss": loss, "y_pred": logits}
-                self.notify("on_batch_end", batch=(inputs, codes), training=training, **result)
-        self._record_loss(f"{prefix}_loss", total.item() / len(batches))
-        if not training:
-            self.history.record("valid_acc", correct.item() / len(batches))
+    def _stopped_by_skorch(self) -> bool:
+        """Tell whether skorch's early stopping raised KeyboardInterrupt, its way to say stop."""
+        return any(
+            isinstance(callback, EarlyStopping)
+            and getattr(callback, "misses_", 0) == callback.patience
+            for _, callback in self.callbacks_
+        )
 
-    def _train_on(
-        self, inputs: torch.Tensor, codes: torch.Tensor, watched: bool
+    def _train_epoch(self, batches: TrainingBatches) -> None:
+        plan, optimizer = self.plan, self.optimizer_
+        group = optimizer.param_groups[0]
+        watched = self._is_watched()
+        step = self._make_step(watched)
+        decoupled = plan.solver == "adamw"
+        group["weight_decay"] = plan.alpha
+        penalty = plan.alpha / batches.mean_weight
+        rate = self._planned_rates(batches)
+        if self.average_ is not None:
+            self.average_.swap_out()
+        self._set_training(True)
+        losses, sizes = [], []
+        for batch in batches:
+            if rate is not None:
+                group["lr"] = rate()
+            if not decoupled:
+                # scikit-learn's penalty is alpha / 2 * |w|^2 for a batch, not for an image.
+                group["weight_decay"] = penalty / len(batch.targets)
+            if watched:
+                self.notify("on_batch_begin", batch=batch[:2], training=True)
+            outputs, loss = step(batch.inputs, batch.targets, batch.weights)
+            if watched:
+                self._notify_gradient(batch)
+            if plan.max_grad_norm is not None:
+                _clip(self.flat_.gradient, plan.max_grad_norm)
+            optimizer.step()
+            if self.average_ is not None:
+                self.average_.follow()
+            losses.append(loss)
+            sizes.append(len(batch.targets))
+            if watched:
+                result = {"loss": torch.as_tensor(loss), "y_pred": outputs}
+                self.notify("on_batch_end", batch=batch[:2], training=True, **result)
+        self.n_images_seen_ += len(batches)
+        self._record_loss("train_loss", _mean(losses, sizes))
+        if plan.schedule == "invscaling":
+            group["lr"] = plan.learning_rate / (self.n_images_seen_ + 1) ** plan.power_t
+
+    def _planned_rates(self, batches: TrainingBatches) -> Callable[[], float] | None:
+        """Return what gives the learning rate of each step of the epoch, if there is a plan."""
+        if self.plan.schedule not in PLANS:
+            return None
+        factor = PLANS[self.plan.schedule]
+        n_batches = len(batches.bounds) - 1
+        steps = iter(range((len(self.history) - 1) * n_batches, len(self.history) * n_batches))
+        n_steps = self.max_epochs * n_batches
+        return lambda: self.plan.learning_rate * factor(next(steps) / n_steps)
+
+    def _make_step(self, watched: bool) -> Callable:
+        if is_dense(self.module_) and not self.plan.low_precision and not self.plan.compiled:
+            return DenseStep(self.module_, self.plan.loss, keep_outputs=watched)
+        return self._autograd_step
+
+    def _autograd_step(
+        self, inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        self.optimizer_.zero_grad(set_to_none=True)
-        logits = self.module_(inputs)
-        loss = self.criterion_(logits, codes)
+        self.flat_.gradient.zero_()
+        with self._precision():
+            outputs = self.forward_(inputs)
+            loss = self.plan.loss.mean(outputs, targets, weights)
         loss.backward()
-        if watched:
-            named = list(self.get_all_learnable_params())
-            self.notify(
-                "on_grad_computed", named_parameters=named, batch=(inputs, codes), training=True
-            )
-        self.optimizer_.step()
-        return logits, loss
+        return outputs, loss.detach()
+
+    def _precision(self) -> Any:
+        if not self.plan.low_precision:
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+
+    def _notify_gradient(self, batch: Batch) -> None:
+        named = list(self.get_all_learnable_params())
+        self.notify("on_grad_computed", named_parameters=named, batch=batch[:2], training=True)
 
     @torch.no_grad()
-    def _evaluate(
-        self, inputs: torch.Tensor, codes: torch.Tensor, watched: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = self.module_(inputs)
-        return logits, self.criterion_(logits, codes)
+    def _evaluate(self, batches: TrainingBatches) -> None:
+        watched = self._is_watched()
+        self._set_training(False)
+        losses, sizes, outputs = [], [], []
+        for batch in batches:
+            if watched:
+                self.notify("on_batch_begin", batch=batch[:2], training=False)
+            outputs.append(self.module_(batch.inputs))
+            losses.append(self.plan.loss.mean(outputs[-1], batch.targets, batch.weights))
+            sizes.append(len(batch.targets))
+            if watched:
+                result = {"loss": losses[-1], "y_pred": outputs[-1]}
+                self.notify("on_batch_end", batch=batch[:2], training=False, **result)
+        self._record_loss("valid_loss", _mean(losses, sizes))
+        if self.plan.score is not None:
+            score = self.plan.score(torch.cat(outputs), batches)
+            earlier = [row["valid_score"] for row in self.history[:-1]]
+            self.history.record("valid_score", score)
+            self.history.record("valid_score_best", not earlier or score > max(earlier))
+
+    def _is_watched(self) -> bool:
+        return any(_has_batch_hook(callback) for _, callback in self.callbacks_)
 
     def _record_loss(self, name: str, loss: float) -> None:
-        epoch = len(self.history)
         if not math.isfinite(loss):
-            raise DivergedError(_diverged(f"{name} became {loss}", epoch))
+            raise DivergedError(_diverged(f"{name} became {loss}", len(self.history)))
         earlier = [row[name] for row in self.history[:-1]]
         self.history.record(name, loss)
         self.history.record(f"{name}_best", not earlier or loss < min(earlier))
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> LeanNet:
-        """Set the optimizer up with weight decay for the weights only."""
-        options = self.get_params_for("optimizer")
-        decay = options.pop("weight_decay", 0.0)
-        weights = [p for p in self.module_.parameters() if p.ndim > 1]
-        others = [p for p in self.module_.parameters() if p.ndim <= 1]
-        groups = [
-            {"params": weights, "weight_decay": decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        self.optimizer_ = self.optimizer(groups, lr=self.lr, **options)
+        """Lay the parameters into one tensor and set the optimiser of it up."""
+        plan = self.plan
+        self.flat_ = FlatParameters(self.module_)
+        self.optimizer_ = OPTIMIZERS[plan.solver](
+            self.flat_, lr=plan.learning_rate, weight_decay=0.0, **plan.solver_options
+        )
+        if plan.state is not None:
+            _load_tensors(self.optimizer_.state[self.flat_.values], plan.state["optimizer"])
+            if plan.schedule in ("invscaling", "adaptive"):
+                self.optimizer_.param_groups[0]["lr"] = plan.state["learning_rate"]
+        self.average_ = None
+        if plan.ema_decay is not None:
+            self.average_ = WeightAverage(self.module_, self.flat_, plan.ema_decay)
+        self.forward_ = torch.compile(self.module_) if plan.compiled else self.module_
         return self
 
+    def training_state(self) -> dict[str, Any]:
+        """Return what a later training needs to go on as if there had been no break."""
+        state = self.optimizer_.state[self.flat_.values]
+        return {
+            "optimizer": {name: value.cpu().numpy().copy() for name, value in state.items()},
+            "learning_rate": self.optimizer_.param_groups[0]["lr"],
+            "n_images_seen": self.n_images_seen_,
+        }
 
-class Patience(Callback):
-    """Stop when more than `n_iter_no_change` epochs improve nothing by `tol`, as in scikit-learn.
-
-    With a validation set its accuracy is watched, and the weights of the best epoch are put back
-    at the end; without one the training loss is watched.
-    """
-
-    def __init__(self, n_iter_no_change: float, tol: float) -> None:
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-
-    def on_train_begin(self, net: LeanNet, **kwargs: Any) -> None:
-        """Forget what an earlier training saw."""
-        self.best_, self.epochs_without_ = -math.inf, 0
-        self.best_state_: dict[str, torch.Tensor] | None = None
-
-    def on_epoch_end(self, net: LeanNet, **kwargs: Any) -> None:
-        """Compare this epoch with the best one."""
-        row = net.history[-1]
-        score = row.get("valid_acc", -row["train_loss"])
-        self.epochs_without_ = 0 if score >= self.best_ + self.tol else self.epochs_without_ + 1
-        if score > self.best_:
-            self.best_ = score
-            if "valid_acc" in row:
-                state = net.module_.state_dict()
-                self.best_state_ = {name: value.clone() for name, value in state.items()}
-        net.stop_training_ = self.epochs_without_ > self.n_iter_no_change
-
-    def on_train_end(self, net: LeanNet, **kwargs: Any) -> None:
-        """Put the best weights back."""
-        if self.best_state_ is not None:
-            net.module_.load_state_dict(self.best_state_)
+    def get_iterator(self, dataset: Any, training: bool = False) -> Any:
+        """Return batches as they are: skorch's callbacks predict on the sets of the training."""
+        return (batch[:2] for batch in dataset)
 
 
-class EpochPrinter(Callback):
-    """Print one line an epoch."""
-
-    def on_epoch_begin(self, net: LeanNet, **kwargs: Any) -> None:
-        """Start the clock."""
-        self.started_ = time.perf_counter()
-
-    def on_epoch_end(self, net: LeanNet, **kwargs: Any) -> None:
-        """Print loss, validation accuracy and time of the epoch."""
-        row = net.history[-1]
-        accuracy = f", validation accuracy = {row['valid_acc']:.4f}" if "valid_acc" in row else ""
-        seconds = time.perf_counter() - self.started_
-        print(
-            f"Epoch {row['epoch']}/{net.max_epochs}, loss = {row['train_loss']:.6f}{accuracy} "
-            f"({seconds:.2f} s)",
-            flush=True,
-        )
+class LeanClassifier(LeanNet, NeuralNetClassifier):
+    """The engine as skorch's callbacks expect it of a classifier."""
 
 
-def train_network(
+class LeanRegressor(LeanNet, NeuralNetRegressor):
+    """The engine as skorch's callbacks expect it of a regressor."""
+
+
+def make_net(
     network: nn.Module,
-    train: TrainingBatches,
-    valid: TrainingBatches | None,
+    plan: TrainingPlan,
     *,
-    optimizer: type[torch.optim.Optimizer],
-    lr: float,
-    optimizer_options: dict[str, Any],
-    max_iter: int,
-    n_iter_no_change: float,
-    tol: float,
-    verbose: bool,
+    n_classes: int | None,
     device: torch.device,
+    callbacks: list[Callback],
 ) -> LeanNet:
-    """Train `network` in place and return the net, whose ``history`` tells how it went."""
-    callbacks: list[Callback] = [Patience(n_iter_no_change, tol)]
-    if verbose:
-        callbacks.append(EpochPrinter())
-    net = LeanNet(
-        network,
-        criterion=nn.CrossEntropyLoss,
-        optimizer=optimizer,
-        lr=lr,
-        max_epochs=max_iter,
-        callbacks=callbacks,
-        train_split=None,
-        verbose=0,
-        device=device,
-        **{f"optimizer__{name}": value for name, value in optimizer_options.items()},
-    )
-    net.train(train, valid)
+    """Return the untrained net; `n_classes` is None for a regressor."""
+    options: dict[str, Any] = {
+        "optimizer": torch.optim.Optimizer,
+        "lr": plan.learning_rate,
+        "max_epochs": plan.max_iter,
+        "callbacks": callbacks,
+        "train_split": None,
+        "verbose": 0,
+        "device": device,
+    }
+    if n_classes is None:
+        net: LeanNet = LeanRegressor(network, criterion=nn.MSELoss, **options)
+    else:
+        net = LeanClassifier(
+            network, criterion=nn.CrossEntropyLoss, classes=list(range(n_classes)), **options
+        )
+    net.plan = plan
+    return net
+
+
+def warn_if_interrupted(net: LeanNet, *, stacklevel: int) -> None:
+    """Say that Ctrl-C ended the training early."""
     if net.interrupted_:
         warnings.warn(
-            f"Training was interrupted in epoch {len(net.history)} of {max_iter}; the network "
-            "keeps what it has learnt so far.",
+            f"Training was interrupted in epoch {len(net.history)} of {net.max_epochs}; the "
+            "network keeps what it has learnt so far.",
             UserWarning,
-            stacklevel=5,  # the caller of fit
+            stacklevel=stacklevel,
         )
-    return net
+
+
+def _load_tensors(state: dict[str, torch.Tensor], arrays: dict[str, Any]) -> None:
+    for name, value in arrays.items():
+        state[name].copy_(torch.as_tensor(value))
+
+
+def _clip(gradient: torch.Tensor, max_norm: float) -> None:
+    gradient.mul_((max_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
+
+
+def _mean(losses: list, sizes: list[int]) -> float:
+    # One look at the device an epoch, not one a batch.
+    by_hand = not isinstance(losses[0], torch.Tensor)
+    values = (torch.tensor(losses) if by_hand else torch.stack(losses)).double().cpu()
+    weights = torch.tensor(sizes, dtype=torch.float64)
+    return float(values @ weights / weights.sum())
 
 
 def _has_batch_hook(callback: Callback) -> bool:

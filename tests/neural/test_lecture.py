@@ -7,6 +7,7 @@ from torch import nn
 
 from skcnn import CNNClassifier, MLPClassifier
 from skcnn.neural._modules import SeededDropout
+from skcnn.neural._prediction import rebuild
 
 IMAGE = [
     [1, 0, 0, 0, 0, 1],
@@ -95,7 +96,7 @@ def first_maps(stride, pool):
         "conv1.weight": np.array([[KERNEL]], dtype=np.float32),
         "conv1.bias": np.zeros(1, np.float32),
     }
-    network, _ = cnn._network(torch.device("cpu"), np.dtype(np.float64))
+    network = rebuild(cnn, torch.float64).eval()
     convolutions = network[: list(dict(network.named_children())).index("flatten")]
     with torch.no_grad():
         return convolutions(torch.tensor(image[:1, None])).numpy()[0, 0]

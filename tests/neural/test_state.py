@@ -156,7 +156,7 @@ def test_no_read_is_longer_than_a_chunk_or_batch(digits, monkeypatch):
         return convert(self, raw, *args)
 
     monkeypatch.setattr(ImageBatch, "_convert", counted)
-    monkeypatch.setattr("skcnn.neural._batches._CACHE_BYTES", 0)
+    monkeypatch.setattr("skcnn.neural._batches._GROUP_BYTES", 0)
     monkeypatch.setattr("skcnn.neural._batches._CHUNK_MIB", 0.005)
     cnn = CNNClassifier((4,), max_iter=1, batch_size=20).fit(X.astype(np.float32), y)
     assert max(lengths) == 20
@@ -164,8 +164,8 @@ def test_no_read_is_longer_than_a_chunk_or_batch(digits, monkeypatch):
     cnn.predict(np.tile(X, (3, 1, 1)).astype(np.float32))
     assert max(lengths) == 128
     lengths.clear()
-    monkeypatch.setattr("skcnn.neural._base._PREDICT_BYTES", 40_000)
-    cnn.predict(X.astype(np.float32))
+    monkeypatch.setattr("skcnn.neural._prediction._PREDICT_BYTES", 40_000)
+    copy.copy(cnn).predict(X.astype(np.float32))
     # Two float32 maps of 4 x 8 x 8, each in two layouts, are 4 KiB.
     assert max(lengths) == 40_000 // 4096
 

@@ -10,12 +10,13 @@ from sklearn.neural_network import MLPClassifier as SklearnMLP
 from skorch.callbacks import Callback, EpochTimer, LRScheduler
 from torch import nn
 
-from skcnn import CNNClassifier, MLPClassifier, load_digit_images
+from skcnn import Augmentation, CNNClassifier, MLPClassifier, load_digit_images
 from skcnn._interrupts import propagating_interrupts
 from skcnn.images import ImageBatch
 from skcnn.neural import _training
 from skcnn.neural._batches import Standardizer, TrainingBatches
-from skcnn.neural._training import LeanNet, Patience
+from skcnn.neural._callbacks import Patience
+from skcnn.neural._training import LeanNet
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +82,15 @@ def global_state():
     return torch.get_rng_state().tolist(), numpy_state[1].tolist(), torch.get_num_threads()
 
 
-def test_images_are_converted_batch_by_batch_or_kept_with_the_same_result(digits, monkeypatch):
+@pytest.mark.parametrize("group_bytes", [0, 5000, 10**9])
+def test_how_many_images_are_read_together_changes_nothing(digits, group_bytes, monkeypatch):
     X, y = digits
-    cnn = CNNClassifier((4,), max_iter=2, random_state=0)
-    kept = cnn.fit(X, y).weights_
-    monkeypatch.setattr("skcnn.neural._batches._CACHE_BYTES", 0)
+    cnn = CNNClassifier((4,), max_iter=2, dropout=0.2, random_state=0)
+    cnn.set_params(augment=Augmentation(shift=1, rotation=5))
+    expected = cnn.fit(X, y).weights_
+    monkeypatch.setattr("skcnn.neural._batches._GROUP_BYTES", group_bytes)
     for name, value in cnn.fit(X, y).weights_.items():
-        np.testing.assert_array_equal(value, kept[name])
+        np.testing.assert_array_equal(value, expected[name])
 
 
 def test_input_is_not_written_to(digits):
@@ -112,9 +115,9 @@ def parts(monkeypatch):
     """Indices of the training and the validation images of every network that is fitted."""
     seen, original = [], TrainingBatches.__init__
 
-    def init(self, images, codes, indices, **options):
+    def init(self, images, indices, targets, weights=None, **options):
         seen.append(indices)
-        original(self, images, codes, indices, **options)
+        original(self, images, indices, targets, weights, **options)
 
     monkeypatch.setattr(TrainingBatches, "__init__", init)
     return seen
@@ -145,7 +148,7 @@ def test_early_stopping_keeps_rare_classes_in_training(parts):
     train, valid = parts
     assert len(valid) == 3
     assert set(y[train]) == {0, 1, 2}
-    with pytest.raises(ValueError, match=r"early_stopping=True .* 3 images of 3 classes"):
+    with pytest.raises(ValueError, match=r"validation set is too small: early_stopping=True"):
         mlp.fit(X[27:], y[27:])
 
 
@@ -178,17 +181,24 @@ def test_a_large_mean_does_not_blur_float64_images():
     y = np.arange(60) % 2
     X = rng.rand(60, 5, 5) * 0.1
     X[y == 1, :3] += 0.1
-    mlp = MLPClassifier((10,), max_iter=30, random_state=0)
+    mlp = MLPClassifier((10,), batch_size=15, max_iter=30, random_state=0)
     assert mlp.fit(X, y).score(X, y) == 1
     assert mlp.fit(X + 1e9, y).score(X + 1e9, y) == 1
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "n", "expected"), [("auto", 5, 5), ("auto", 100, 16), ("auto", 2500, 50)]
+    ("network", "n", "expected"),
+    [
+        (CNNClassifier, 5, 5),
+        (CNNClassifier, 100, 16),
+        (CNNClassifier, 2500, 50),
+        (CNNClassifier, 10**6, 128),
+        (MLPClassifier, 5, 5),
+        (MLPClassifier, 10**6, 200),  # scikit-learn's
+    ],
 )
-def test_automatic_batch_size(batch_size, n, expected):
-    assert MLPClassifier(batch_size=batch_size)._batch_size(n) == expected
-    assert MLPClassifier()._batch_size(10**6) == 128
+def test_automatic_batch_size(network, n, expected):
+    assert network()._batch_size(n) == expected
 
 
 def test_constant_images_train_without_nan():
@@ -211,16 +221,16 @@ def test_every_image_once_an_epoch_and_no_batch_of_one(n, batch_size):
     epochs = []
     for _ in range(2):
         epoch = list(batches)
-        assert min(len(codes) for _, codes in epoch) > 1
-        assert max(len(codes) for _, codes in epoch) <= batch_size + 1
-        for inputs, codes in epoch:
-            np.testing.assert_array_equal(inputs.flatten().numpy(), codes.numpy())
-        epochs.append(torch.cat([codes for _, codes in epoch]).tolist())
+        assert min(len(batch.targets) for batch in epoch) > 1
+        assert max(len(batch.targets) for batch in epoch) <= batch_size + 1
+        for batch in epoch:
+            np.testing.assert_array_equal(batch.inputs.flatten().numpy(), batch.targets.numpy())
+        epochs.append(torch.cat([batch.targets for batch in epoch]).tolist())
         assert sorted(epochs[-1]) == list(range(n))
     assert n == 2 or epochs[0] != epochs[1]
 
 
-@pytest.mark.parametrize("kind", ["train_loss", "valid_acc"])
+@pytest.mark.parametrize("kind", ["train_loss", "valid_score"])
 @pytest.mark.parametrize("patience", [1, 2, 3])
 def test_patience_is_that_of_scikit_learn(kind, patience):
     values = [0.3, 0.5, 0.45, 0.5005, 0.6, 0.59, 0.58, 0.61, 0.6, 0.6, 0.6, 0.6, 0.6]
@@ -229,15 +239,19 @@ def test_patience_is_that_of_scikit_learn(kind, patience):
     reference.best_validation_score_, reference.validation_scores_ = -np.inf, []
     reference.coefs_ = reference.intercepts_ = []
     reference._score = lambda X, y, sample_weight=None: X
-    callback, net = Patience(patience, 1e-3), SimpleNamespace(history=[], stop_training_=False)
+    callback, net = (
+        Patience(patience, 1e-3, watch=kind),
+        SimpleNamespace(history=[], stop_training_=False),
+    )
     net.module_ = nn.Linear(1, 1)
     callback.on_train_begin(net)
     for value in values:
         loss = 1 - value
-        net.history.append({"train_loss": loss} | ({kind: value} if kind == "valid_acc" else {}))
+        net.history.append({"train_loss": loss} | ({kind: value} if kind == "valid_score" else {}))
+        net.stop_training_ = False
         callback.on_epoch_end(net)
         reference.loss_curve_ = [loss]
-        early = kind == "valid_acc"
+        early = kind == "valid_score"
         reference._update_no_improvement_count(early, value, None, None)
         assert callback.epochs_without_ == reference._no_improvement_count
         assert net.stop_training_ == (reference._no_improvement_count > patience)
@@ -256,14 +270,13 @@ def test_stops_when_the_loss_no_longer_improves(digits):
 def test_early_stopping_restores_the_best_weights(digits, monkeypatch):
     X, y = digits
     accuracies = iter([0.5, 0.7, 0.6, 0.65, 0.6, 0.6])
-    original = LeanNet._run_epoch
+    original = LeanNet._evaluate
 
-    def run(self, batches, *, training, prefix):
-        original(self, batches, training=training, prefix=prefix)
-        if not training:
-            self.history[-1]["valid_acc"] = next(accuracies)
+    def evaluate(self, batches):
+        original(self, batches)
+        self.history[-1]["valid_score"] = next(accuracies)
 
-    monkeypatch.setattr(LeanNet, "_run_epoch", run)
+    monkeypatch.setattr(LeanNet, "_evaluate", evaluate)
     cnn = CNNClassifier((4,), early_stopping=True, n_iter_no_change=2, max_iter=30, random_state=0)
     cnn.fit(X, y)
     assert cnn.validation_scores_ == [0.5, 0.7, 0.6, 0.65, 0.6]
@@ -291,22 +304,22 @@ def test_divergence_in_the_last_step_is_noticed(digits):
 def test_verbose_prints_one_line_an_epoch(digits, capsys):
     MLPClassifier((5,), max_iter=3, verbose=True, early_stopping=True).fit(*digits)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(",")[0] for line in lines] == ["Epoch 1/3", "Epoch 2/3", "Epoch 3/3"]
-    assert all("loss = " in line and "validation accuracy = " in line for line in lines)
+    assert [line.split(",")[0] for line in lines] == [f"Iteration {k}/3" for k in (1, 2, 3)]
+    assert all("loss = " in line and "validation score = " in line for line in lines)
     MLPClassifier((5,), max_iter=3).fit(*digits)
     assert capsys.readouterr().out == ""
 
 
 @pytest.fixture(params=[3])
 def interrupted_epoch(monkeypatch, request):
-    original = LeanNet._run_epoch
+    original = LeanNet._train_epoch
 
-    def run(self, batches, **kwargs):
+    def run(self, batches):
         if len(self.history) == request.param:
             raise KeyboardInterrupt
-        return original(self, batches, **kwargs)
+        return original(self, batches)
 
-    monkeypatch.setattr(LeanNet, "_run_epoch", run)
+    monkeypatch.setattr(LeanNet, "_train_epoch", run)
 
 
 @pytest.mark.usefixtures("interrupted_epoch")
@@ -364,30 +377,24 @@ class Recorder(Callback):
 
 
 def test_skorch_callbacks_and_history_work(digits):
-    X, y = digits
-    batches = TrainingBatches(
-        ImageBatch(X),
-        y,
-        np.arange(300),
-        batch_size=100,
-        standardizer=Standardizer(np.zeros(1), np.ones(1)),
-        device=torch.device("cpu"),
-    )
-    recorder = Recorder()
-    net = LeanNet(
-        nn.Sequential(nn.Flatten(), nn.Linear(64, 10)),
-        criterion=nn.CrossEntropyLoss,
-        optimizer=torch.optim.SGD,
-        lr=1.0,
-        max_epochs=2,
-        callbacks=[recorder, EpochTimer(), LRScheduler("StepLR", step_size=1, gamma=0.5)],
-        device="cpu",
-    ).train(batches)
+    recorder, timer = Recorder(), EpochTimer()
+    rates = []
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.5)
+    watch = EachEpoch(lambda net: rates.append(net.optimizer_.param_groups[0]["lr"]))
+    MLPClassifier(
+        (5,), batch_size=100, max_iter=2, callbacks=[recorder, timer, schedule, watch]
+    ).fit(*digits)
     one_epoch = ["grad", "batch end"] * 3 + ["epoch end"]
     assert recorder.calls == ["train begin", *one_epoch * 2, "train end"]
-    assert net.history[:, "train_loss_best"] == [True, True]
-    assert all(seconds > 0 for seconds in net.history[:, "dur"])
-    assert net.optimizer_.param_groups[0]["lr"] == pytest.approx(0.25)
+    assert rates == pytest.approx([5e-4, 2.5e-4])
+
+
+class EachEpoch(Callback):
+    def __init__(self, look):
+        self.look = look
+
+    def on_epoch_end(self, net, **kwargs):
+        self.look(net)
 
 
 def test_batch_hooks_are_not_called_for_callbacks_without_them():

@@ -1,0 +1,64 @@
+"""The exponential moving average of a network's weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from skcnn.neural._flat import FlatParameters
+
+
+class WeightAverage:
+    """Follow the weights of a network, and take their place when predictions are asked for.
+
+    The moving statistics of batch normalisation are averaged likewise. Early steps are forgotten
+    faster, so that the first weights, drawn at random, do not linger.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+
+    flat : FlatParameters
+        Its parameters.
+
+    decay : float
+        Share of the average that a step keeps, once many steps are done.
+
+    References
+    ----------
+    .. [1] B. T. Polyak and A. B. Juditsky, "Acceleration of stochastic approximation by
+       averaging", SIAM Journal on Control and Optimization 30, 1992. :doi:`10.1137/0330046`
+    """
+
+    def __init__(self, module: nn.Module, flat: FlatParameters, decay: float) -> None:
+        self._decay, self.n_steps, self.in_place = decay, 0, False
+        buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        self._current = [flat.values, *buffers]
+        self.averages = [value.clone() for value in self._current]
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Take one step's weights into the average."""
+        self.n_steps += 1
+        share = 1 - min(self._decay, self.n_steps / (self.n_steps + 10))
+        for average, value in zip(self.averages, self._current, strict=True):
+            average.lerp_(value, share)
+
+    def swap_in(self) -> None:
+        """Let the network have the averaged weights, and keep those of training."""
+        if not self.in_place:
+            self._swap()
+
+    def swap_out(self) -> None:
+        """Let the network have the weights of training again."""
+        if self.in_place:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for average, value in zip(self.averages, self._current, strict=True):
+            kept = value.clone()
+            value.copy_(average)
+            average.copy_(kept)
+        self.in_place = not self.in_place

@@ -1,0 +1,132 @@
+"""The convolutional network, trained end to end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from skcnn.neural._classifier import NeuralClassifier
+from skcnn.neural._cnn import ConvolutionalNetwork
+from skcnn.neural._parameter_docs import documented
+
+
+@documented(
+    "classes_",
+    auto_batch_size="a fiftieth of the training images, at least 16 and at most 128",
+    auto_precision="float32",
+    and_targets="",
+    loss_unit="",
+)
+class CNNClassifier(ConvolutionalNetwork, NeuralClassifier):
+    """Convolutional network on images, trained end to end.
+
+    Each block is a convolution (or several), batch normalisation, activation and pooling; fully
+    connected layers follow, and a softmax over the classes. Layers correlate, that is, kernels are
+    not flipped. `y` may also hold several labels an image, 0 or 1 each, which do not exclude each
+    other.
+
+    Parameters
+    ----------
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Raises
+    ------
+    ValueError
+        If the images or labels cannot be used, the network is too deep for the images, the device
+        is not there, or training diverges.
+
+    See Also
+    --------
+    MLPClassifier : A network without convolutions.
+    CNNRegressor : The same network for numbers.
+
+    References
+    ----------
+    .. [1] Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, "Gradient-based learning applied to
+       document recognition", Proceedings of the IEEE 86, 1998. :doi:`10.1109/5.726791`
+
+    .. [2] S. Ioffe and C. Szegedy, "Batch Normalization", ICML 2015.
+
+    .. [3] N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout",
+       Journal of Machine Learning Research 15, 2014.
+
+    {references}
+
+    Examples
+    --------
+    >>> from skcnn import CNNClassifier, load_digit_images
+    >>> X, y = load_digit_images(return_X_y=True)
+    >>> cnn = CNNClassifier((8, 16), max_iter=5, random_state=0).fit(X[:1000], y[:1000])
+    >>> cnn.predict_proba(X[:3]).shape
+    (3, 10)
+    >>> cnn.score(X[1000:], y[1000:]) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **NeuralClassifier._parameter_constraints,
+        **ConvolutionalNetwork._parameter_constraints,
+    }
+
+    def __init__(
+        self,
+        conv_channels: int | Sequence[int | tuple[int, ...]] = (32, 64),
+        *,
+        kernel_size: int | tuple[int, int] | list = 3,
+        stride: int | tuple[int, int] | list = 1,
+        padding: str | int | tuple[int, int] | list = "same",
+        pool: str | list | None = "max",
+        pool_size: int | tuple[int, int] | list = 2,
+        global_pool: bool = False,
+        hidden_layer_sizes: int | Sequence[int] = (128,),
+        activation: str = "relu",
+        batch_norm: bool = True,
+        input_dropout: float = 0.0,
+        conv_dropout: float = 0.0,
+        dropout: float = 0.0,
+        module: Callable[..., nn.Module] | None = None,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 20,
+        shuffle: bool = True,
+        random_state: int | np.random.RandomState | None = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        scoring: str | Callable | None = None,
+        class_weight: str | dict | None = None,
+        label_smoothing: float = 0.0,
+        max_grad_norm: float | None = None,
+        ema_decay: float | None = None,
+        augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+        n_dropout_samples: int = 0,
+        n_augmentations: int = 0,
+        checkpoint: str | os.PathLike | None = None,
+        callbacks: Sequence | None = None,
+        standardize: bool = True,
+        device: str = "auto",
+        precision: str = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        channel_axis: int | None = -1,
+    ) -> None:
+        self._assign(locals())

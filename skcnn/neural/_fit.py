@@ -1,0 +1,330 @@
+"""One fit of a network: the way from X and y to fitted attributes."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import check_scoring
+from sklearn.utils import check_random_state
+from skorch.callbacks import Callback
+
+from skcnn._compat import check_sample_weight
+from skcnn._devices import training_device
+from skcnn.images import check_images
+from skcnn.neural._batches import Augmenter, Standardizer, TrainingBatches
+from skcnn.neural._callbacks import EpochPrinter, Patience, TaskReporter
+from skcnn.neural._checkpoint import Checkpoint
+from skcnn.neural._modules import SeededDropout, count_parameters, to_arrays
+from skcnn.neural._prediction import rebuild
+from skcnn.neural._schedules import PLANS
+from skcnn.neural._split import validation_split
+from skcnn.neural._training import LeanNet, TrainingPlan, make_net
+
+# What may differ between a killed fit and the one that goes on: it changes no weight.
+_OF_NO_CONSEQUENCE = {"verbose", "checkpoint", "callbacks", "n_dropout_samples", "n_augmentations"}
+
+
+class NetworkFit:
+    """A fit under way.
+
+    Parameters
+    ----------
+    estimator : NeuralEstimator
+        Whose parameters say how.
+
+    go_on : bool
+        Start from its fitted network instead of from scratch.
+
+    in_stream : bool
+        Train for one epoch, and keep what the next call needs to go on as if there were no break.
+    """
+
+    def __init__(self, estimator: Any, *, go_on: bool, in_stream: bool) -> None:
+        self.estimator, self.go_on, self.in_stream = estimator, go_on, in_stream
+        self.max_iter = 1 if in_stream else estimator.max_iter
+        self.context = estimator._init_callback_context(max_subtasks=self.max_iter)
+
+    def run(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation: tuple[Any, Any, Any] = (None, None, None),
+        classes: Any = None,
+    ) -> LeanNet:
+        """Train, and give the estimator its fitted attributes."""
+        self.context.call_on_fit_task_begin(estimator=self.estimator, X=X, y=y)
+        self._check(X, y, sample_weight, classes)
+        self._start_generators()
+        self._set_aside(*validation)
+        self._standardize()
+        self._build()
+        net = self._make_net(X, y)
+        self._train(net)
+        vars(self.estimator).pop("_stream", None)
+        vars(self.estimator).update(self.attributes(net))
+        if self.in_stream:
+            self.estimator._stream = self._stream_state(net)
+        self.context.call_on_fit_task_end(
+            estimator=self.estimator, X=X, y=y, reconstruction_attributes={}
+        )
+        return net
+
+    def _check(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> None:
+        """Refuse what cannot be trained on, before any work is done."""
+        estimator = self.estimator
+        self.images = check_images(estimator, X, reset=not self.go_on)
+        self.shape = self.images.shape[1:]
+        n_images = len(self.images)
+        self.weights = _checked_weights(sample_weight, n_images)
+        if self.go_on:
+            estimator._refuse_another_network()
+            self.targets = estimator._known_targets(y, n_images)
+        else:
+            self.targets = estimator._first_targets(y, n_images, self.weights, classes)
+        self.weights = estimator._weigh(self.weights, self.targets)
+        self.device = training_device(estimator.device)
+        self.dtype = estimator._training_type(self.images.dtype)
+        with torch.device("meta"):
+            estimator._layers(self.shape, self.targets.n_outputs, 0)
+        self.images.ensure_finite()
+
+    def _start_generators(self) -> None:
+        """Seed the order of images, the weights, dropout and augmentation."""
+        self.stream = getattr(self.estimator, "_stream", None) if self.in_stream else None
+        self.masks, self.draws = torch.Generator(self.device), torch.Generator()
+        if self.stream is None:
+            self.rng = check_random_state(self.estimator.random_state)
+            self.weights_seed, *seeds = self.rng.randint(2**31, size=3).tolist()
+            for generator, seed in zip((self.masks, self.draws), seeds, strict=True):
+                generator.manual_seed(seed)
+        else:
+            self.rng, self.weights_seed = self.stream["rng"], 0
+            self.masks.set_state(torch.from_numpy(self.stream["masks"]))
+            self.draws.set_state(torch.from_numpy(self.stream["draws"]))
+
+    def _set_aside(self, X_val: Any, y_val: Any, weights_val: Any) -> None:
+        """Choose the images to train on and those to watch."""
+        estimator, n_images = self.estimator, len(self.images)
+        usable = np.arange(n_images) if self.weights is None else np.flatnonzero(self.weights)
+        self.train, self.validation = usable, None
+        if X_val is not None:
+            images = check_images(estimator, X_val, reset=False)
+            images.ensure_finite()
+            values = self.targets.encode(estimator, y_val, len(images))
+            weights = _checked_weights(weights_val, len(images))
+            self.validation = images, np.arange(len(images)), values, weights
+        elif y_val is not None or weights_val is not None:
+            raise ValueError("y_val and sample_weight_val need X_val.")
+        elif estimator.early_stopping and not self.in_stream:
+            self.train, valid = validation_split(
+                usable,
+                self.targets.strata,
+                estimator.validation_fraction,
+                self.rng,
+                least=self.targets.least_to_score,
+            )
+            self.validation = self.images, valid, self.targets.values, self.weights
+
+    def _standardize(self) -> None:
+        """Learn mean and scale, unless they are known."""
+        estimator = self.estimator
+        if self.go_on:
+            self.standardizer = Standardizer(estimator.input_mean_, estimator.input_scale_)
+        elif estimator.standardize:
+            self.standardizer = Standardizer.learn(self.images, self.train, self.weights)
+        else:
+            self.standardizer = Standardizer.nothing(self.shape[2])
+
+    def _build(self) -> None:
+        """Make the network, with new weights or those of the earlier fit."""
+        estimator = self.estimator
+        if self.go_on:
+            network = rebuild(estimator, self.dtype)
+        else:
+            network = estimator._drawn_network(
+                self.shape, self.targets.n_outputs, self.weights_seed
+            )
+        network.to(memory_format=torch.channels_last).to(self.device, self.dtype)
+        for layer in network.modules():
+            if isinstance(layer, SeededDropout):
+                layer.generator = self.masks
+        self.network = network
+
+    def _make_net(self, X: Any, y: Any) -> LeanNet:
+        estimator = self.estimator
+        self.batch_size = estimator._batch_size(len(self.train))
+        callbacks: list[Callback] = [
+            *(estimator.callbacks or ()),
+            Patience(
+                estimator.n_iter_no_change,
+                estimator.tol,
+                watch="valid_score" if estimator.early_stopping else "train_loss",
+                adaptive=estimator._adapts(),
+            ),
+        ]
+        if estimator.verbose:
+            callbacks.append(EpochPrinter())
+        callbacks.append(TaskReporter(estimator, self.context, X, y, self.attributes))
+        self.checkpoint = None
+        if estimator.checkpoint is not None and not self.in_stream:
+            self.checkpoint = Checkpoint(
+                estimator.checkpoint, self._configuration(), self.rng, [self.masks, self.draws]
+            )
+            callbacks.append(self.checkpoint)
+        return make_net(
+            self.network,
+            self._plan(),
+            n_classes=len(self.targets.classes) if self.targets.exclusive else None,
+            device=self.device,
+            callbacks=callbacks,
+        )
+
+    def _plan(self) -> TrainingPlan:
+        estimator = self.estimator
+        sgd = estimator.solver == "sgd"
+        return TrainingPlan(
+            loss=self.targets.loss(estimator),
+            solver=estimator.solver,
+            solver_options=estimator._solver_options(),
+            learning_rate=float(estimator.learning_rate_init),
+            max_iter=self.max_iter,
+            alpha=float(estimator.alpha),
+            # scikit-learn's schedules are those of "sgd"; its "adam" keeps the rate.
+            schedule=estimator.learning_rate
+            if sgd or estimator.learning_rate in PLANS
+            else "constant",
+            power_t=float(estimator.power_t),
+            max_grad_norm=estimator.max_grad_norm,
+            ema_decay=estimator.ema_decay,
+            low_precision=estimator.precision == "bfloat16",
+            score=self._scorer() if self.validation is not None else None,
+            state=self.stream,
+        )
+
+    def _train(self, net: LeanNet) -> None:
+        batches = partial(
+            TrainingBatches,
+            batch_size=self.batch_size,
+            standardizer=self.standardizer,
+            device=self.device,
+            dtype=self.dtype,
+        )
+        estimator = self.estimator
+        augment = estimator.augment
+        training = batches(
+            self.images,
+            self.train,
+            self.targets.values,
+            self.weights,
+            rng=self.rng if estimator.shuffle else None,
+            augmenter=None if augment is None else Augmenter(augment, self.draws),
+        )
+        validating = None if self.validation is None else batches(*self.validation)
+        try:
+            net.train(
+                training, validating, None if self.checkpoint is None else self.checkpoint.resume
+            )
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(
+                f"{self.device} is out of memory with batches of {self.batch_size} images of "
+                f"{self.images.image_shape}. Take a batch_size below {self.batch_size}, a smaller "
+                "network, or device='cpu'."
+            ) from error
+        if self.checkpoint is not None and not net.interrupted_:
+            self.checkpoint.remove()
+
+    def _scorer(self) -> Callable[[torch.Tensor, TrainingBatches], float]:
+        """Return what turns the outputs for the validation images into their score."""
+        estimator, targets = self.estimator, self.targets
+        loss = targets.loss(estimator)
+        if estimator.scoring == "loss":
+            return lambda outputs, valid: -float(loss.mean(outputs, valid.targets, valid.weights))
+        scorer = None
+        if estimator.scoring is not None:
+            scorer = check_scoring(estimator, estimator.scoring)
+
+        def score(outputs: torch.Tensor, valid: TrainingBatches) -> float:
+            said, values = outputs.cpu().numpy(), valid.targets.cpu().numpy()
+            weights = None if valid.weights is None else valid.weights.cpu().numpy()
+            if scorer is None:
+                return targets.score(said, values, weights)
+            # A stand-in that has been asked already: no image is read again for its predictions.
+            evaluated = copy.copy(estimator)
+            vars(evaluated).update(targets.attributes(), _outputs=lambda X: said)
+            options = {} if weights is None else {"sample_weight": weights}
+            return float(scorer(evaluated, np.arange(len(said)), targets.decode(values), **options))
+
+        return score
+
+    def attributes(self, net: LeanNet) -> dict[str, Any]:
+        """Return what was learnt so far as NumPy arrays, numbers and lists."""
+        estimator, rows = self.estimator, [row for row in net.history if "train_loss" in row]
+        earlier = self.go_on and (self.in_stream or estimator.warm_start)
+        losses = (estimator.loss_curve_ if earlier else []) + [row["train_loss"] for row in rows]
+        scores = None
+        if self.validation is not None:
+            earlier_scores = (estimator.validation_scores_ if earlier else None) or []
+            scores = earlier_scores + [row["valid_score"] for row in rows if "valid_score" in row]
+        watched = estimator.early_stopping and scores is not None
+        return {
+            **self.targets.attributes(),
+            "architecture_": estimator._architecture_now(),
+            "input_mean_": self.standardizer.mean,
+            "input_scale_": self.standardizer.scale,
+            "weights_": to_arrays(net.module_),
+            "n_parameters_": count_parameters(net.module_),
+            "loss_curve_": losses,
+            "loss_": losses[-1] if losses else float("nan"),
+            "best_loss_": None if watched else min(losses, default=float("nan")),
+            "validation_scores_": scores,
+            "best_validation_score_": max(scores) if scores else None,
+            "n_iter_": len(losses) if self.in_stream else len(rows),
+            "t_": net.n_images_seen_,
+        }
+
+    def _stream_state(self, net: LeanNet) -> dict[str, Any]:
+        return net.training_state() | {
+            "rng": self.rng,
+            "masks": self.masks.get_state().numpy(),
+            "draws": self.draws.get_state().numpy(),
+        }
+
+    def _configuration(self) -> dict[str, str]:
+        """Return what two fits must agree in for one to go on where the other was killed."""
+        parameters = self.estimator.get_params(deep=False)
+        if self.estimator.learning_rate not in PLANS:
+            del parameters["max_iter"]  # more epochs are the same epochs and some more
+        chosen = {
+            name: repr(value)
+            for name, value in parameters.items()
+            if name not in _OF_NO_CONSEQUENCE and not isinstance(value, np.random.RandomState)
+        }
+        return chosen | {
+            "X": f"{len(self.images)} images of {self.images.image_shape}, {self._digest()}",
+            "y": _digest(self.targets.values),
+            "sample_weight": "None" if self.weights is None else _digest(self.weights),
+        }
+
+    def _digest(self) -> str:
+        """Return a digest of some images: reading all of them again would take too long."""
+        some = np.unique(np.linspace(0, len(self.images) - 1, 64, dtype=int))
+        return _digest(self.images.take(some))
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
+
+
+def _checked_weights(sample_weight: Any, n_images: int) -> np.ndarray | None:
+    """Return the weights as float64, None if there are none; raise ValueError if they are wrong."""
+    if sample_weight is None:
+        return None
+    return check_sample_weight(sample_weight, n_images)

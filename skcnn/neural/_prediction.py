@@ -1,0 +1,119 @@
+"""Networks rebuilt from plain state for prediction, and what they say of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import nn
+
+from skcnn.images import ImageBatch
+from skcnn.neural._batches import TORCH_TYPES, Standardizer, as_input
+from skcnn.neural._modules import SeededDropout, fold_batch_norm, load_arrays
+from skcnn.neural._summary import summarize
+
+# Images that are predicted at a time, and what the maps between two layers may take for them.
+_PREDICT_BATCH = 128
+_PREDICT_BYTES = 64 * 2**20
+
+# Networks rebuilt for prediction, with the weights that they hold, by device and type. They live
+# outside the estimators so that these stay plain data: a pickle, a clone and a comparison never see
+# a torch object.
+_rebuilt: WeakKeyDictionary[Any, tuple[list, dict]] = WeakKeyDictionary()
+
+
+class Predictor:
+    """A fitted network on a device, ready to predict.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        The network, in prediction mode.
+
+    bytes_per_image : int
+        What its layers need for an image.
+
+    standardizer : Standardizer
+        What is done to every image.
+
+    device, dtype : torch.device, torch.dtype
+        Where it lies, and its floating type.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        bytes_per_image: int,
+        standardizer: Standardizer,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.network, self._standardizer = network, standardizer
+        self._device, self._dtype = device, dtype
+        self._dropouts = [m for m in network.modules() if isinstance(m, SeededDropout)]
+        self._batch_size = int(np.clip(_PREDICT_BYTES // bytes_per_image, 1, _PREDICT_BATCH))
+
+    def __call__(
+        self,
+        images: ImageBatch,
+        *,
+        change: Callable[[np.ndarray], np.ndarray] | None = None,
+        thinned_by: torch.Generator | None = None,
+    ) -> np.ndarray:
+        """Return the outputs for all images, batch by batch.
+
+        `change` is applied to the images as they are read; with `thinned_by` units are dropped, the
+        same for every image.
+        """
+        for layer in self._dropouts:
+            layer.thin(thinned_by)
+        n, outputs = len(images), None
+        with torch.inference_mode():
+            for start in range(0, n, self._batch_size):
+                rows = slice(start, min(start + self._batch_size, n))
+                pixels = images.read(rows)
+                if change is not None:
+                    pixels = change(pixels)
+                inputs = as_input(self._standardizer(pixels).to(self._device, self._dtype))
+                values = self.network(inputs).cpu().numpy()
+                if outputs is None:
+                    outputs = np.empty((n, *values.shape[1:]), values.dtype)
+                outputs[rows] = values
+        assert outputs is not None  # an image batch is never empty
+        return outputs
+
+
+def predictor(estimator: Any, device: torch.device, dtype: np.dtype) -> Predictor:
+    """Return the fitted network of an estimator.
+
+    It is rebuilt from `weights_` if this process does not have it, or has it of other weights.
+    """
+    weights = list(estimator.weights_.values())
+    known, built = _rebuilt.get(estimator, ([], {}))
+    if len(known) != len(weights) or any(a is not b for a, b in zip(known, weights)):  # noqa: B905
+        built = {}
+        _rebuilt[estimator] = (weights, built)
+    if (device, dtype) not in built:
+        network = rebuild(estimator, TORCH_TYPES[dtype])
+        sizes = [prod(row.output_shape) for row in summarize(network, estimator._stored_shape())]
+        fold_batch_norm(network.eval())
+        network.to(memory_format=torch.channels_last).to(device)
+        # A layer's input and output, and the layout that a convolution may want them in.
+        bytes_per_image = 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
+        standardizer = Standardizer(estimator.input_mean_, estimator.input_scale_)
+        built[device, dtype] = Predictor(
+            network, bytes_per_image, standardizer, device, TORCH_TYPES[dtype]
+        )
+    return built[device, dtype]
+
+
+def rebuild(estimator: Any, dtype: torch.dtype) -> nn.Module:
+    """Return the fitted network of an estimator as it was trained, of a floating type."""
+    network = estimator._blank_network()
+    network.to_empty(device="cpu").to(dtype)
+    load_arrays(network, estimator.weights_)
+    return network
