@@ -160,7 +160,7 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Return what the network learns to say, from the first y that it sees."""
 
     @abstractmethod
-    def _known_targets(self, y: Any, n_images: int) -> Targets:
+    def _known_targets(self, y: Any, n_images: int, *, in_stream: bool) -> Targets:
         """Return the targets of a later y, with what was learnt from the first."""
 
     def _weigh(self, weights: np.ndarray | None, targets: Targets) -> np.ndarray | None:
@@ -229,6 +229,8 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return self
 
     def _can_stream(self) -> bool:
+        if self.solver not in OPTIMIZERS:
+            raise AttributeError(f"partial_fit needs one of {sorted(OPTIMIZERS)} as solver.")
         if self.learning_rate in PLANS:
             raise AttributeError(
                 f"partial_fit needs a learning_rate without a plan: {self.learning_rate!r} depends "

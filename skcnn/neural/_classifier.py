@@ -12,6 +12,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 
 from skcnn._compat import Interval, StrOptions, fit_context, with_callbacks
+from skcnn._labels import encode_labels
 from skcnn.neural._base import NeuralEstimator
 from skcnn.neural._targets import ClassTargets, LabelTargets, Targets, class_targets
 
@@ -31,7 +32,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
     @available_if(NeuralEstimator._can_stream)
     @with_callbacks
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch, going on from where the network stands.
 
         Statistics of the images and the network's shape are those of the first call.
@@ -44,12 +45,12 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
         y : array-like of shape (n,) or (n, n_outputs)
             Their classes.
 
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images in the loss.
+
         classes : array-like of shape (n_classes,) or None, default=None
             All classes that will ever come; to be given in the first call, unless its `y` holds
             them all.
-
-        sample_weight : array-like of shape (n,) or None, default=None
-            Weights of the images in the loss.
 
         Returns
         -------
@@ -75,14 +76,25 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
     ) -> Targets:
         return class_targets(self, y, n_images, classes)
 
-    def _known_targets(self, y: Any, n_images: int) -> Targets:
-        if self.out_activation_ == "logistic":
+    def _known_targets(self, y: Any, n_images: int, *, in_stream: bool) -> Targets:
+        if self._is_multilabel():
             known = LabelTargets(np.empty((0, self.n_outputs_)))
             known.values = known.encode(self, y, n_images)
             return known
+        if not in_stream:
+            self._refuse_other_classes(y, n_images)
         first = ClassTargets(self.classes_, np.empty(0, dtype=int))
         codes = first.encode(self, y, n_images)
         return ClassTargets(self.classes_, codes)
+
+    def _refuse_other_classes(self, y: Any, n_images: int) -> None:
+        classes, _ = encode_labels(self, y, n_images, least_classes=1)
+        if not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {classes}. Take a clone, or "
+                "warm_start=False."
+            )
 
     def _weigh(self, weights: np.ndarray | None, targets: Targets) -> np.ndarray | None:
         if self.class_weight is None:

@@ -86,7 +86,7 @@ class NetworkFit:
         self.weights = _checked_weights(sample_weight, n_images)
         if self.go_on:
             estimator._refuse_another_network()
-            self.targets = estimator._known_targets(y, n_images)
+            self.targets = estimator._known_targets(y, n_images, in_stream=self.in_stream)
         else:
             self.targets = estimator._first_targets(y, n_images, self.weights, classes)
         self.weights = estimator._weigh(self.weights, self.targets)
@@ -206,6 +206,7 @@ class NetworkFit:
             ema_decay=estimator.ema_decay,
             low_precision=estimator.precision == "bfloat16",
             score=self._scorer() if self.validation is not None else None,
+            n_images_seen=estimator.t_ if self.go_on else 0,
             state=self.stream,
         )
 

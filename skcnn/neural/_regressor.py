@@ -61,7 +61,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):
             y, n_images, weights, poisson=self.loss == "poisson", standardize=self.standardize
         )
 
-    def _known_targets(self, y: Any, n_images: int) -> Targets:
+    def _known_targets(self, y: Any, n_images: int, *, in_stream: bool) -> Targets:
         poisson = self.loss == "poisson"
         numbers = check_numbers(y, n_images, poisson=poisson)
         if numbers.shape[1] != self.n_outputs_:

@@ -35,7 +35,7 @@ class TrainingPlan:
     """How a network is trained, in plain numbers.
 
     `score` turns the outputs for a validation set into the number that early stopping watches;
-    `state` is what an earlier training left of its optimiser.
+    `n_images_seen` and `state` are what an earlier training has seen, and left of its optimiser.
     """
 
     loss: Loss
@@ -51,6 +51,7 @@ class TrainingPlan:
     low_precision: bool = False
     compiled: bool = False
     score: Callable[[torch.Tensor, TrainingBatches], float] | None = None
+    n_images_seen: int = 0
     state: dict[str, Any] | None = None
 
 
@@ -78,7 +79,7 @@ class LeanNet(NeuralNet):
     ) -> LeanNet:
         """Train, from where `resume` takes the net; Ctrl-C leaves a usable module."""
         self.initialize()
-        self.n_images_seen_ = (self.plan.state or {}).get("n_images_seen", 0)
+        self.n_images_seen_ = self.plan.n_images_seen
         self.notify("on_train_begin", X=train, y=None)
         if resume is not None:
             resume(self)
@@ -94,7 +95,7 @@ class LeanNet(NeuralNet):
         if self.average_ is not None:
             self.average_.swap_in()
         self.notify("on_train_end", X=train, y=None)
-        _ensure_finite(self.module_, len(self.history))
+        self._ensure_finite()
         return self
 
     def fit_loop(
@@ -221,10 +222,24 @@ class LeanNet(NeuralNet):
 
     def _record_loss(self, name: str, loss: float) -> None:
         if not math.isfinite(loss):
-            raise DivergedError(_diverged(f"{name} became {loss}", len(self.history)))
+            raise DivergedError(self._diverged(f"{name} became {loss}"))
         earlier = [row[name] for row in self.history[:-1]]
         self.history.record(name, loss)
         self.history.record(f"{name}_best", not earlier or loss < min(earlier))
+
+    def _ensure_finite(self) -> None:
+        # The loss is taken before each step, so it says nothing about what the last one did.
+        for name, value in self.module_.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise DivergedError(self._diverged(f"{name} is not finite"))
+
+    def _diverged(self, what: str) -> str:
+        return (
+            f"{what} in epoch {len(self.history)}: training diverged. Solver produced non-finite "
+            "parameter weights. The input data may contain large values and need to be "
+            "preprocessed. Check the scale of X, and try a learning_rate_init smaller than "
+            f"{self.plan.learning_rate:g}."
+        )
 
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> LeanNet:
         """Lay the parameters into one tensor and set the optimiser of it up."""
@@ -249,7 +264,6 @@ class LeanNet(NeuralNet):
         return {
             "optimizer": {name: value.cpu().numpy().copy() for name, value in state.items()},
             "learning_rate": self.optimizer_.param_groups[0]["lr"],
-            "n_images_seen": self.n_images_seen_,
         }
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
@@ -324,18 +338,4 @@ def _mean(losses: list, sizes: list[int]) -> float:
 def _has_batch_hook(callback: Callback) -> bool:
     return any(
         getattr(type(callback), hook) is not getattr(Callback, hook) for hook in _BATCH_HOOKS
-    )
-
-
-def _ensure_finite(module: nn.Module, epoch: int) -> None:
-    # The loss is taken before each step, so it says nothing about what the last one did.
-    for name, value in module.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise DivergedError(_diverged(f"{name} is not finite", epoch))
-
-
-def _diverged(what: str, epoch: int) -> str:
-    return (
-        f"{what} in epoch {epoch}: training diverged. Try a smaller learning_rate_init, and check "
-        "the scale of X."
     )
