@@ -28,6 +28,7 @@ from skcnn._compat import (
 from skcnn._devices import prediction_device
 from skcnn.images import check_images
 from skcnn.neural._batches import Augmenter
+from skcnn.neural._callbacks import storable
 from skcnn.neural._fit import NetworkFit
 from skcnn.neural._modules import ACTIVATIONS, initialise
 from skcnn.neural._optimizers import OPTIMIZERS
@@ -327,15 +328,15 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         predict = predictor(self, device, dtype)
         if not self.n_dropout_samples and not (self.augment and self.n_augmentations):
             return predict(images)
-        total, count = 0.0, 0
-        for thinned_by, change in self._variations(device):
+        variations = list(self._variations(device))
+        total: np.ndarray | float = 0.0
+        for thinned_by, change in variations:
             total = total + self._activate(predict(images, change=change, thinned_by=thinned_by))
-            count += 1
-        return self._deactivate(total / count)
+        return self._deactivate(np.asarray(total) / len(variations))
 
     def _variations(
         self, device: torch.device
-    ) -> Iterator[tuple[torch.Generator | None, Callable[[np.ndarray], np.ndarray] | None]]:
+    ) -> Iterator[tuple[torch.Generator | None, Augmenter | None]]:
         """Yield a generator of dropped units and a change of the images for each prediction."""
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
         changes = self.n_augmentations if self.augment is not None else 0
@@ -343,10 +344,10 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             for sample in range(max(1, self.n_dropout_samples)):
                 masks = torch.Generator(device).manual_seed(int(seed) + sample)
                 draws = torch.Generator().manual_seed(int(seed) + view)
-                yield (
-                    masks if self.n_dropout_samples else None,
-                    Augmenter(self.augment, draws) if view else None,
-                )
+                change = None
+                if view and self.augment is not None:
+                    change = Augmenter(self.augment, draws)
+                yield (masks if self.n_dropout_samples else None), change
 
     @abstractmethod
     def _activate(self, outputs: np.ndarray) -> np.ndarray:
@@ -355,6 +356,10 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     @abstractmethod
     def _deactivate(self, values: np.ndarray) -> np.ndarray:
         """Return the outputs that :meth:`_activate` makes these values of."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: Any = super().__getstate__()
+        return {**state, "callbacks": storable(self.callbacks)}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import prod
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from skorch.dataset import Dataset
 
 from skcnn.images import ImageBatch
 
@@ -118,12 +120,14 @@ class Augmenter(NamedTuple):
         return np.ascontiguousarray(changed.permute(0, 2, 3, 1).numpy(), dtype=images.dtype)
 
 
-class TrainingBatches:
+class TrainingBatches(Dataset):
     """The images and targets of a training or validation set, batch by batch.
 
     Every iteration is one epoch; the order is drawn from `rng` anew each time, or kept if it is
     None. A last batch of a single image goes with the one before it, because batch normalisation
     has no statistics of one image; with a batch size of one every batch is a single image.
+
+    It is a data set of skorch, whose callbacks look for `X` and `y`: itself and the targets.
 
     Parameters
     ----------
@@ -194,6 +198,22 @@ class TrainingBatches:
         """Where batches begin, and where the last one ends."""
         smallest = min(2, self._batch_size)
         return [*range(0, len(self) - smallest + 1, self._batch_size), len(self)]
+
+    def in_order(self) -> TrainingBatches:
+        """Return the same images, neither shuffled nor augmented, for predictions on them."""
+        plain = copy.copy(self)
+        plain._rng = plain._augmenter = None
+        return plain
+
+    @property
+    def X(self) -> TrainingBatches:  # noqa: N802 - skorch's name
+        """What skorch's callbacks predict on."""
+        return self
+
+    @property
+    def y(self) -> torch.Tensor:
+        """What they compare the predictions with, in the order of the set."""
+        return self._targets
 
     @property
     def targets(self) -> torch.Tensor:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from skorch.callbacks import Callback
 
@@ -49,7 +51,8 @@ class Patience(Callback):
                 state = net.module_.state_dict()
                 self.best_state_ = {name: value.clone() for name, value in state.items()}
         if self.epochs_without_ > self.n_iter_no_change:
-            net.stop_training_ = not (self.adaptive and self._slow_down(net))
+            slower = self.adaptive and self._slow_down(net)
+            net.stop_training_ = net.stop_training_ or not slower
 
     def _slow_down(self, net: LeanNet) -> bool:
         group = net.optimizer_.param_groups[0]
@@ -107,3 +110,33 @@ class TaskReporter(Callback):
             reconstruction_attributes=lambda: self.fitted(net),
         )
         net.stop_training_ = net.stop_training_ or stop
+
+
+def storable(callbacks: Sequence | None) -> Sequence | None:
+    """Return a user's callbacks for a pickle: without what training left in them of torch.
+
+    skorch's names for that end with an underscore. Plain data of such names, such as what a
+    callback has collected, stays.
+    """
+    return None if callbacks is None else [_storable(callback) for callback in callbacks]
+
+
+def _storable(callback: Any) -> Any:
+    if isinstance(callback, (tuple, list)):
+        name, callback = callback
+        return name, _storable(callback)
+    if isinstance(callback, type):
+        return callback
+    stored = copy.copy(callback)
+    for name, value in list(vars(stored).items()):
+        if name.endswith("_") and not _is_plain(value):
+            delattr(stored, name)
+    return stored
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (np.ndarray, np.generic, int, float, str))

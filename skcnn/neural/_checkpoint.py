@@ -88,8 +88,8 @@ class Checkpoint(Callback):
         patience = _patience(net)
         patience.best_, patience.epochs_without_ = state["best"], state["epochs_without"]
         patience.best_state_ = state["best_state"]
-        name, keys, position, has_gauss, gauss = state["order"]
-        self.rng.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
+        name, keys, *position = state["order"]
+        self.rng.set_state((name, keys.numpy().astype(np.uint32), *position))
         for generator, value in zip(self.generators, state["generators"], strict=True):
             generator.set_state(value)
 
@@ -99,7 +99,7 @@ class Checkpoint(Callback):
 
     def _state(self, net: LeanNet) -> dict[str, Any]:
         patience, average = _patience(net), net.average_
-        name, keys, position, has_gauss, gauss = self.rng.get_state(legacy=True)
+        name, keys, *position = self.rng.get_state(legacy=True)
         return {
             "module": net.module_.state_dict(),
             "optimizer": dict(net.optimizer_.state[net.flat_.values]),
@@ -112,7 +112,7 @@ class Checkpoint(Callback):
             "best": patience.best_,
             "epochs_without": patience.epochs_without_,
             "best_state": patience.best_state_,
-            "order": (name, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+            "order": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *position),
             "generators": [generator.get_state() for generator in self.generators],
         }
 

@@ -91,16 +91,16 @@ class ConvolutionalNetwork:
             input_dropout=0.0,
             dropout=self.dropout,
         )
-        flatten = ("flatten", FlattenImages())
+        joint: tuple[str, nn.Module] = ("flatten", FlattenImages())
         if self.global_pool:
-            flatten = ("global_pool", GlobalAverage())
-        return named_sequence([*convolutions, flatten, *dense])
+            joint = ("global_pool", GlobalAverage())
+        return named_sequence([*convolutions, joint, *dense])
 
     def _drawn_network(
         self, image_shape: tuple[int, int, int], n_outputs: int, seed: int
     ) -> nn.Module:
         if self.module is None:
-            return super()._drawn_network(image_shape, n_outputs, seed)
+            return super()._drawn_network(image_shape, n_outputs, seed)  # type: ignore[misc]
         network = self._layers(image_shape, n_outputs, seed)
         ensure_outputs(network, image_shape, n_outputs)
         return network

@@ -105,21 +105,23 @@ class _Linear:
 
 class _BatchNorm:
     def __init__(self, layer: nn.BatchNorm1d) -> None:
-        self._layer = layer
+        self._momentum, self._epsilon = layer.momentum or 0.0, layer.eps
         self._scale, self._scale_gradient = _memory(layer.weight)
         self._shift, self._shift_gradient = _memory(layer.bias)
-        self._mean = layer.running_mean.numpy()
-        self._variance = layer.running_var.numpy()
+        buffers = dict(layer.named_buffers())
+        self._mean = buffers["running_mean"].numpy()
+        self._variance = buffers["running_var"].numpy()
+        self._n_batches = buffers["num_batches_tracked"].numpy()
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
-        n, momentum = len(inputs), self._layer.momentum
+        n, momentum = len(inputs), self._momentum
         mean = inputs.mean(axis=0)
         inputs = inputs - mean
         variance = np.einsum("ij,ij->j", inputs, inputs) / n
         self._mean += momentum * (mean - self._mean)
         self._variance += momentum * (variance * (n / (n - 1)) - self._variance)
-        self._layer.num_batches_tracked += 1
-        self._inverse = 1 / np.sqrt(variance + inputs.dtype.type(self._layer.eps))
+        self._n_batches += 1
+        self._inverse = 1 / np.sqrt(variance + inputs.dtype.type(self._epsilon))
         inputs *= self._inverse
         self._normalised = inputs
         return inputs * self._scale + self._shift
@@ -191,7 +193,8 @@ class _Logistic(_Activation):
         return delta
 
 
-def _memory(parameter: nn.Parameter) -> tuple[np.ndarray, np.ndarray]:
+def _memory(parameter: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    assert parameter.grad is not None  # FlatParameters has allocated it
     return parameter.detach().numpy(), parameter.grad.numpy()
 
 

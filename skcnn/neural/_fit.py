@@ -182,8 +182,9 @@ class NetworkFit:
         return make_net(
             self.network,
             self._plan(),
-            n_classes=len(self.targets.classes) if self.targets.exclusive else None,
+            targets=self.targets,
             device=self.device,
+            batch_size=self.batch_size,
             callbacks=callbacks,
         )
 

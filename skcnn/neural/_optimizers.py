@@ -38,7 +38,7 @@ class FlatOptimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Change the parameters by their gradient."""
         group = self.param_groups[0]
         values, gradient, first = self.flat.values, self.flat.gradient, self.flat.penalised
@@ -117,7 +117,7 @@ class FlatAdamW(FlatAdam):
     """
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Shrink the weights by their decay, then step."""
         group = self.param_groups[0]
         values = self.flat.values

@@ -173,7 +173,15 @@ _PARAMETERS = {
         "because the one before was killed, goes on from there, and a `fit` that reaches its end "
         "removes it. The callbacks of `callbacks` start anew.",
     ),
-    "callbacks": ("list of skorch callbacks or None", "What is called during training."),
+    "callbacks": (
+        "list of skorch callbacks or None",
+        "What is called during training: callbacks, or pairs of a name and a callback. They are "
+        "not copied, so that what they have collected can be read from them; each `fit` "
+        "initialises them anew, and a clone makes them anew from their parameters, which are all "
+        "attributes that do not end with an underscore. The `y` that they see, and the net's "
+        "predictions, are positions in `classes_`, labels, or standardised numbers. A pickle is "
+        "without what they keep of torch in attributes that end with an underscore.",
+    ),
     "n_dropout_samples": (
         "int",
         "If not 0, predictions are averaged over so many networks with units dropped at random, "

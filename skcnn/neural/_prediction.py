@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from skcnn.images import ImageBatch
-from skcnn.neural._batches import TORCH_TYPES, Standardizer, as_input
+from skcnn.neural._batches import TORCH_TYPES, Augmenter, Standardizer, as_input
 from skcnn.neural._modules import SeededDropout, fold_batch_norm, load_arrays
 from skcnn.neural._summary import summarize
 
@@ -61,7 +60,7 @@ class Predictor:
         self,
         images: ImageBatch,
         *,
-        change: Callable[[np.ndarray], np.ndarray] | None = None,
+        change: Augmenter | None = None,
         thinned_by: torch.Generator | None = None,
     ) -> np.ndarray:
         """Return the outputs for all images, batch by batch.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import expit
 from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, r2_score
@@ -41,6 +43,9 @@ class Targets(ABC):
 
     least_to_score : int
         Validation images without which :meth:`score` says nothing.
+
+    nonlinearity : callable or "auto"
+        What makes predictions of outputs for skorch's callbacks; "auto" leaves it to skorch.
     """
 
     values: np.ndarray
@@ -48,6 +53,7 @@ class Targets(ABC):
     strata: np.ndarray | None = None
     exclusive = False
     least_to_score = 1
+    nonlinearity: Callable[[torch.Tensor], torch.Tensor] | str = "auto"
 
     @abstractmethod
     def loss(self, estimator: Any) -> Loss:
@@ -114,6 +120,8 @@ class ClassTargets(Targets):
 class LabelTargets(Targets):
     """Any number of labels an image, each 0 or 1, as an indicator matrix."""
 
+    nonlinearity = staticmethod(torch.sigmoid)
+
     def __init__(self, indicator: np.ndarray) -> None:
         self.values = indicator
         self.n_outputs = indicator.shape[1]
@@ -163,6 +171,7 @@ class NumberTargets(Targets):
         self, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, *, poisson: bool
     ) -> None:
         self.mean, self.scale, self.poisson = mean, scale, poisson
+        self.nonlinearity = torch.exp if poisson else "auto"
         self.values = (y - mean) / scale
         self.n_outputs = y.shape[1]
 

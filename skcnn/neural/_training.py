@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from skorch.callbacks import Callback, EarlyStopping
@@ -22,6 +23,7 @@ from skcnn.neural._flat import FlatParameters
 from skcnn.neural._losses import Loss
 from skcnn.neural._optimizers import OPTIMIZERS
 from skcnn.neural._schedules import PLANS
+from skcnn.neural._targets import LabelTargets, Targets
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -86,12 +88,11 @@ class LeanNet(NeuralNet):
         try:
             self.fit_loop(train, valid)
         except KeyboardInterrupt:
-            if not self._stopped_by_skorch():
-                if interrupts_propagate():
-                    raise
-                if not any("train_loss" in row for row in self.history):
-                    raise  # nothing has been learnt that would be worth keeping
-                self.interrupted_ = True
+            if interrupts_propagate():
+                raise
+            if not any("train_loss" in row for row in self.history):
+                raise  # nothing has been learnt that would be worth keeping
+            self.interrupted_ = True
         if self.average_ is not None:
             self.average_.swap_in()
         self.notify("on_train_end", X=train, y=None)
@@ -115,13 +116,17 @@ class LeanNet(NeuralNet):
             self.notify("on_epoch_end", **datasets)
         return self
 
-    def _stopped_by_skorch(self) -> bool:
-        """Tell whether skorch's early stopping raised KeyboardInterrupt, its way to say stop."""
-        return any(
-            isinstance(callback, EarlyStopping)
-            and getattr(callback, "misses_", 0) == callback.patience
-            for _, callback in self.callbacks_
-        )
+    def notify(self, method_name: str, **cb_kwargs: Any) -> None:
+        """Call a hook of every callback, of those after one that says stop, too."""
+        getattr(self, method_name)(self, **cb_kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **cb_kwargs)
+            except KeyboardInterrupt:
+                # The way of skorch's early stopping to say stop; else it is Ctrl-C.
+                if not isinstance(callback, EarlyStopping) or callback.misses_ != callback.patience:
+                    raise
+                self.stop_training_ = True
 
     def _train_epoch(self, batches: TrainingBatches) -> None:
         plan, optimizer = self.plan, self.optimizer_
@@ -144,6 +149,7 @@ class LeanNet(NeuralNet):
                 group["weight_decay"] = penalty / len(batch.targets)
             if watched:
                 self.notify("on_batch_begin", batch=batch[:2], training=True)
+                self._set_training(True)  # a callback may have predicted
             outputs, loss = step(batch.inputs, batch.targets, batch.weights)
             if watched:
                 self._notify_gradient(batch)
@@ -155,8 +161,9 @@ class LeanNet(NeuralNet):
             losses.append(loss)
             sizes.append(len(batch.targets))
             if watched:
-                result = {"loss": torch.as_tensor(loss), "y_pred": outputs}
-                self.notify("on_batch_end", batch=batch[:2], training=True, **result)
+                self._notify_batch_end("train", batch, torch.as_tensor(loss), outputs)
+        if not watched:
+            self.history.new_batch()  # skorch's Checkpoint looks at the last batch of an epoch
         self.n_images_seen_ += len(batches)
         self._record_loss("train_loss", _mean(losses, sizes))
         if plan.schedule == "invscaling":
@@ -196,6 +203,14 @@ class LeanNet(NeuralNet):
         named = list(self.get_all_learnable_params())
         self.notify("on_grad_computed", named_parameters=named, batch=batch[:2], training=True)
 
+    def _notify_batch_end(
+        self, part: str, batch: Batch, loss: torch.Tensor, outputs: torch.Tensor
+    ) -> None:
+        self.history.record_batch(f"{part}_loss", loss.item())
+        self.history.record_batch(f"{part}_batch_size", len(batch.targets))
+        results = {"loss": loss, "y_pred": outputs.detach()}
+        self.notify("on_batch_end", batch=batch[:2], training=part == "train", **results)
+
     @torch.no_grad()
     def _evaluate(self, batches: TrainingBatches) -> None:
         watched = self._is_watched()
@@ -208,8 +223,7 @@ class LeanNet(NeuralNet):
             losses.append(self.plan.loss.mean(outputs[-1], batch.targets, batch.weights))
             sizes.append(len(batch.targets))
             if watched:
-                result = {"loss": losses[-1], "y_pred": outputs[-1]}
-                self.notify("on_batch_end", batch=batch[:2], training=False, **result)
+                self._notify_batch_end("valid", batch, losses[-1], outputs[-1])
         self._record_loss("valid_loss", _mean(losses, sizes))
         if self.plan.score is not None:
             score = self.plan.score(torch.cat(outputs), batches)
@@ -267,12 +281,22 @@ class LeanNet(NeuralNet):
         }
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
-        """Return batches as they are: skorch's callbacks predict on the sets of the training."""
-        return (batch[:2] for batch in dataset)
+        """Return the batches that skorch's callbacks predict on."""
+        if not isinstance(dataset, TrainingBatches):
+            return super().get_iterator(dataset, training)
+        return (batch[:2] for batch in dataset.in_order())
 
 
 class LeanClassifier(LeanNet, NeuralNetClassifier):
     """The engine as skorch's callbacks expect it of a classifier."""
+
+
+class LeanLabeller(LeanNet, NeuralNetClassifier):
+    """The engine as skorch's callbacks expect it where labels do not exclude each other."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return 1 for the labels of a probability above one half."""
+        return (self.predict_proba(X) > 0.5).astype(int)
 
 
 class LeanRegressor(LeanNet, NeuralNetRegressor):
@@ -283,26 +307,30 @@ def make_net(
     network: nn.Module,
     plan: TrainingPlan,
     *,
-    n_classes: int | None,
+    targets: Targets,
     device: torch.device,
+    batch_size: int,
     callbacks: list[Callback],
 ) -> LeanNet:
-    """Return the untrained net; `n_classes` is None for a regressor."""
+    """Return the untrained net."""
     options: dict[str, Any] = {
         "optimizer": torch.optim.Optimizer,
         "lr": plan.learning_rate,
         "max_epochs": plan.max_iter,
+        "batch_size": batch_size,
         "callbacks": callbacks,
         "train_split": None,
-        "verbose": 0,
+        "verbose": 1,  # only callbacks look at it: one that prints has been asked for
         "device": device,
+        "predict_nonlinearity": targets.nonlinearity,
     }
-    if n_classes is None:
-        net: LeanNet = LeanRegressor(network, criterion=nn.MSELoss, **options)
+    if isinstance(targets, LabelTargets):
+        net: LeanNet = LeanLabeller(network, criterion=nn.BCEWithLogitsLoss, **options)
+    elif targets.exclusive:
+        classes = list(range(targets.n_outputs))
+        net = LeanClassifier(network, criterion=nn.CrossEntropyLoss, classes=classes, **options)
     else:
-        net = LeanClassifier(
-            network, criterion=nn.CrossEntropyLoss, classes=list(range(n_classes)), **options
-        )
+        net = LeanRegressor(network, criterion=nn.MSELoss, **options)
     net.plan = plan
     return net
 
