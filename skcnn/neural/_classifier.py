@@ -99,8 +99,12 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
     def _weigh(self, weights: np.ndarray | None, targets: Targets) -> np.ndarray | None:
         if self.class_weight is None:
             return weights
-        of_classes = compute_sample_weight(self.class_weight, targets.decode(targets.values))
-        return of_classes if weights is None else of_classes * weights
+        labels = targets.decode(targets.values)
+        if weights is None:
+            return compute_sample_weight(self.class_weight, labels)
+        if self.class_weight == "balanced":
+            return weights * _balancing_weights(labels, weights)
+        return weights * compute_sample_weight(self.class_weight, labels)
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of every image.
@@ -191,3 +195,15 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _balancing_weights(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return what lets all classes count alike, where an image counts as much as its weight."""
+    factors = np.ones(len(labels))
+    for column in labels.reshape(len(labels), -1).T:
+        _, codes = np.unique(column, return_inverse=True)
+        counts = np.bincount(codes, weights)
+        counted = counts > 0
+        shares = np.divide(counts.sum() / counted.sum(), counts, where=counted, out=counts)
+        factors *= shares[codes]
+    return factors
