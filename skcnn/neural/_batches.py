@@ -70,14 +70,15 @@ class Standardizer:
         """Return the standardiser that leaves images as they are."""
         return cls(np.zeros(n_channels), np.ones(n_channels))
 
-    def __call__(self, images: np.ndarray) -> torch.Tensor:
+    def __call__(self, images: np.ndarray, out: np.ndarray | None = None) -> torch.Tensor:
         """Return images (m, h, w, c) standardised, as a tensor of their floating type.
 
-        A float64 image with a large mean would lose itself if it were made float32 before.
+        A float64 image with a large mean would lose itself if it were made float32 before. `out`
+        may be the images themselves, unless they are the user's own X.
         """
-        images = images - self.mean.astype(images.dtype)  # a copy: they may be the user's own X
-        images /= self.scale.astype(images.dtype)
-        return torch.from_numpy(images)
+        out = np.subtract(images, self.mean.astype(images.dtype), out=out)
+        out /= self.scale.astype(images.dtype)
+        return torch.from_numpy(out)
 
 
 def _weighted_mean(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -246,11 +247,11 @@ class TrainingBatches(Dataset):
             yield Batch(inputs[rows], targets[rows], None if weights is None else weights[rows])
 
     def _read(self, positions: np.ndarray, bounds: np.ndarray) -> torch.Tensor:
-        images = self._images.take(self._indices[positions])
+        images = self._images.take(self._indices[positions], checked=False)
         if self._augmenter is not None:
             # One batch at a time, so that the draws do not depend on how many are read together.
             images = np.concatenate(
                 [self._augmenter(images[start:stop]) for start, stop in pairwise(bounds)]
             )
-        inputs = self._standardizer(images).to(self._device, self._dtype)
-        return as_input(inputs)
+        inputs = self._standardizer(images, out=images)
+        return as_input(inputs.to(self._device, self._dtype))

@@ -324,11 +324,13 @@ def make_net(
         "device": device,
         "predict_nonlinearity": targets.nonlinearity,
     }
-    if isinstance(targets, LabelTargets):
-        net: LeanNet = LeanLabeller(network, criterion=nn.BCEWithLogitsLoss, **options)
-    elif targets.exclusive:
-        classes = list(range(targets.n_outputs))
-        net = LeanClassifier(network, criterion=nn.CrossEntropyLoss, classes=classes, **options)
+    classes = list(range(targets.n_outputs))
+    if targets.exclusive:
+        options |= {"criterion": nn.CrossEntropyLoss, "classes": classes}
+        net: LeanNet = LeanClassifier(network, **options)
+    elif isinstance(targets, LabelTargets):
+        options |= {"criterion": nn.BCEWithLogitsLoss, "classes": classes}
+        net = LeanLabeller(network, **options)
     else:
         net = LeanRegressor(network, criterion=nn.MSELoss, **options)
     net.plan = plan
