@@ -88,26 +88,25 @@ class EpochPrinter(Callback):
 
 
 class TaskReporter(Callback):
-    """Report every epoch to scikit-learn's callbacks as a task of `fit`."""
+    """Report every epoch to scikit-learn's callbacks as a task of `fit`.
+
+    `task` is what they get of every task: estimator, X, y and metadata.
+    """
 
     def __init__(
-        self, estimator: Any, context: Any, X: Any, y: Any, fitted: Callable[[LeanNet], dict]
+        self, context: Any, task: dict[str, Any], fitted: Callable[[LeanNet], dict]
     ) -> None:
-        self.estimator, self.context = estimator, context
-        self.X, self.y, self.fitted = X, y, fitted
+        self.context, self.task, self.fitted = context, task, fitted
 
     def on_epoch_begin(self, net: LeanNet, **kwargs: Any) -> None:
         """Open the task of an epoch."""
-        self.task_ = self.context.subcontext(task_name="epoch")
-        self.task_.call_on_fit_task_begin(estimator=self.estimator, X=self.X, y=self.y)
+        self.epoch_ = self.context.subcontext(task_name="epoch")
+        self.epoch_.call_on_fit_task_begin(**self.task)
 
     def on_epoch_end(self, net: LeanNet, **kwargs: Any) -> None:
         """Close it; a callback may ask for the end of training."""
-        stop = self.task_.call_on_fit_task_end(
-            estimator=self.estimator,
-            X=self.X,
-            y=self.y,
-            reconstruction_attributes=lambda: self.fitted(net),
+        stop = self.epoch_.call_on_fit_task_end(
+            **self.task, reconstruction_attributes=lambda: self.fitted(net)
         )
         net.stop_training_ = net.stop_training_ or stop
 

@@ -60,21 +60,21 @@ class NetworkFit:
         classes: Any = None,
     ) -> LeanNet:
         """Train, and give the estimator its fitted attributes."""
-        self.context.call_on_fit_task_begin(estimator=self.estimator, X=X, y=y)
+        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        task = {"estimator": self.estimator, "X": X, "y": y, "metadata": metadata}
+        self.context.call_on_fit_task_begin(**task)
         self._check(X, y, sample_weight, classes)
         self._start_generators()
         self._set_aside(*validation)
         self._standardize()
         self._build()
-        net = self._make_net(X, y)
+        net = self._make_net(task)
         self._train(net)
         vars(self.estimator).pop("_stream", None)
         vars(self.estimator).update(self.attributes(net))
         if self.in_stream:
             self.estimator._stream = self._stream_state(net)
-        self.context.call_on_fit_task_end(
-            estimator=self.estimator, X=X, y=y, reconstruction_attributes={}
-        )
+        self.context.call_on_fit_task_end(**task, reconstruction_attributes={})
         return net
 
     def _check(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> None:
@@ -158,7 +158,7 @@ class NetworkFit:
                 layer.generator = self.masks
         self.network = network
 
-    def _make_net(self, X: Any, y: Any) -> LeanNet:
+    def _make_net(self, task: dict[str, Any]) -> LeanNet:
         estimator = self.estimator
         self.batch_size = estimator._batch_size(len(self.train))
         callbacks: list[Callback] = [
@@ -172,7 +172,7 @@ class NetworkFit:
         ]
         if estimator.verbose:
             callbacks.append(EpochPrinter())
-        callbacks.append(TaskReporter(estimator, self.context, X, y, self.attributes))
+        callbacks.append(TaskReporter(self.context, task, self.attributes))
         self.checkpoint = None
         if estimator.checkpoint is not None and not self.in_stream:
             self.checkpoint = Checkpoint(
