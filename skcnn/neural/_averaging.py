@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -44,6 +46,13 @@ class WeightAverage:
         share = 1 - min(self._decay, self.n_steps / (self.n_steps + 10))
         for average, value in zip(self.averages, self._current, strict=True):
             average.lerp_(value, share)
+
+    @torch.no_grad()
+    def go_on(self, weights: Sequence[torch.Tensor], n_steps: int) -> None:
+        """Go on after a training that ended with `weights`, and whose average the network has."""
+        for value, earlier in zip(self.averages, weights, strict=True):
+            value.copy_(earlier)
+        self.n_steps, self.in_place = n_steps, True
 
     def swap_in(self) -> None:
         """Let the network have the averaged weights, and keep those of training."""

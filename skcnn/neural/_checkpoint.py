@@ -82,9 +82,7 @@ class Checkpoint(Callback):
         net.stop_training_ = state["stop_training"]
         net.history_ = History(state["history"])
         if net.average_ is not None:
-            for average, value in zip(net.average_.averages, state["averages"], strict=True):
-                average.copy_(value)
-            net.average_.n_steps, net.average_.in_place = state["n_steps"], True
+            net.average_.go_on(state["averages"], state["n_steps"])
         patience = _patience(net)
         patience.best_, patience.epochs_without_ = state["best"], state["epochs_without"]
         patience.best_state_ = state["best_state"]

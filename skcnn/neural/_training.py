@@ -269,16 +269,24 @@ class LeanNet(NeuralNet):
         self.average_ = None
         if plan.ema_decay is not None:
             self.average_ = WeightAverage(self.module_, self.flat_, plan.ema_decay)
+            if plan.state is not None and "weights" in plan.state:
+                weights = [torch.as_tensor(value) for value in plan.state["weights"]]
+                self.average_.go_on(weights, plan.state["n_steps"])
         self.forward_ = torch.compile(self.module_) if plan.compiled else self.module_
         return self
 
     def training_state(self) -> dict[str, Any]:
         """Return what a later training needs to go on as if there had been no break."""
         state = self.optimizer_.state[self.flat_.values]
-        return {
+        kept: dict[str, Any] = {
             "optimizer": {name: value.cpu().numpy().copy() for name, value in state.items()},
             "learning_rate": self.optimizer_.param_groups[0]["lr"],
         }
+        if self.average_ is not None:
+            # The network has its average now, and the average's place holds the network's weights.
+            kept["weights"] = [value.cpu().numpy().copy() for value in self.average_.averages]
+            kept["n_steps"] = self.average_.n_steps
+        return kept
 
     def get_iterator(self, dataset: Any, training: bool = False) -> Any:
         """Return the batches that skorch's callbacks predict on."""
