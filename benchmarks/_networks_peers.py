@@ -1,6 +1,5 @@
 """A fit of one network with skcnn, torch loops, skorch and scikit-learn, as candidates."""
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -9,7 +8,6 @@ import torch
 from _networks_data import Data
 from _networks_nets import Network
 from _networks_timing import Candidate, Run, clock, timed
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier as ScikitLearnMLP
 from skorch import NeuralNetClassifier
 from torch import nn
@@ -152,9 +150,7 @@ def scikit_learn_fit(task: Task, dtype: type) -> Candidate:
     )
 
     def run() -> Run:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            seconds = timed(lambda: perceptron.fit(X, task.data.y))
+        seconds = timed(lambda: perceptron.fit(X, task.data.y))
         weights = [*perceptron.coefs_, *perceptron.intercepts_]
         return Run(seconds, perceptron.loss_, sum(weight.size for weight in weights))
 

@@ -13,8 +13,12 @@ preparation of their tensors. Keras's backends that are installed run in process
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+
+# All fits end at a number of epochs, of which scikit-learn's and skcnn's networks warn.
+NO_WARNINGS = "ignore:Stochastic Optimizer"
 
 FITS_AND_PREDICTIONS = ("lecture", "vgg", "engine", "mlp", "predict")
 SECTIONS = (*FITS_AND_PREDICTIONS, "grid", "memory")
@@ -39,6 +43,8 @@ def main() -> None:
         parser.error("--clock cpu adds the threads' times up: take --threads 1")
     os.environ["BENCHMARK_CLOCK"] = arguments.clock
     os.environ["OMP_NUM_THREADS"] = "1"  # before NumPy and torch are imported
+    os.environ["PYTHONWARNINGS"] = NO_WARNINGS  # of the processes that are started
+    warnings.filterwarnings("ignore", "Stochastic Optimizer")
     for n_threads in arguments.threads:
         chosen = [name for name in FITS_AND_PREDICTIONS if name in arguments.sections]
         if chosen:
