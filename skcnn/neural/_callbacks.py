@@ -28,16 +28,23 @@ class Patience(Callback):
     """
 
     def __init__(
-        self, n_iter_no_change: float, tol: float, *, watch: str, adaptive: bool = False
+        self,
+        n_iter_no_change: float,
+        tol: float,
+        *,
+        watch: str,
+        adaptive: bool = False,
+        so_far: tuple[float, int] = (-math.inf, 0),
     ) -> None:
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.watch = watch
         self.adaptive = adaptive
+        self.so_far = so_far
 
     def on_train_begin(self, net: LeanNet, **kwargs: Any) -> None:
-        """Forget what an earlier training saw."""
-        self.best_, self.epochs_without_ = -math.inf, 0
+        """Start from what an earlier part of the same training saw, `so_far`."""
+        self.best_, self.epochs_without_ = self.so_far
         self.best_state_: dict[str, torch.Tensor] | None = None
 
     def on_epoch_end(self, net: LeanNet, **kwargs: Any) -> None:

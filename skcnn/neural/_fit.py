@@ -161,15 +161,14 @@ class NetworkFit:
     def _make_net(self, task: dict[str, Any]) -> LeanNet:
         estimator = self.estimator
         self.batch_size = estimator._batch_size(len(self.train))
-        callbacks: list[Callback] = [
-            *(estimator.callbacks or ()),
-            Patience(
-                estimator.n_iter_no_change,
-                estimator.tol,
-                watch="valid_score" if estimator.early_stopping else "train_loss",
-                adaptive=estimator._adapts(),
-            ),
-        ]
+        self.patience = Patience(
+            estimator.n_iter_no_change,
+            estimator.tol,
+            watch="valid_score" if estimator.early_stopping else "train_loss",
+            adaptive=estimator._adapts(),
+            **({} if self.stream is None else {"so_far": self.stream["patience"]}),
+        )
+        callbacks: list[Callback] = [*(estimator.callbacks or ()), self.patience]
         if estimator.verbose:
             callbacks.append(EpochPrinter())
         callbacks.append(TaskReporter(self.context, task, self.attributes))
@@ -271,10 +270,9 @@ class NetworkFit:
         estimator, rows = self.estimator, [row for row in net.history if "train_loss" in row]
         earlier = self.go_on and (self.in_stream or estimator.warm_start)
         losses = (estimator.loss_curve_ if earlier else []) + [row["train_loss"] for row in rows]
-        scores = None
+        new_scores, scores = [row["valid_score"] for row in rows if "valid_score" in row], None
         if self.validation is not None:
-            earlier_scores = (estimator.validation_scores_ if earlier else None) or []
-            scores = earlier_scores + [row["valid_score"] for row in rows if "valid_score" in row]
+            scores = ((estimator.validation_scores_ if earlier else None) or []) + new_scores
         watched = estimator.early_stopping and scores is not None
         return {
             **self.targets.attributes(),
@@ -287,13 +285,14 @@ class NetworkFit:
             "loss_": losses[-1] if losses else float("nan"),
             "best_loss_": None if watched else min(losses, default=float("nan")),
             "validation_scores_": scores,
-            "best_validation_score_": max(scores) if scores else None,
+            "best_validation_score_": max(new_scores, default=None),
             "n_iter_": len(losses) if self.in_stream else len(rows),
             "t_": net.n_images_seen_,
         }
 
     def _stream_state(self, net: LeanNet) -> dict[str, Any]:
         return net.training_state() | {
+            "patience": (self.patience.best_, self.patience.epochs_without_),
             "rng": self.rng,
             "masks": self.masks.get_state().numpy(),
             "draws": self.draws.get_state().numpy(),

@@ -241,7 +241,10 @@ _ATTRIBUTES = {
         "list of float or None",
         "Score of the validation images after each epoch, if there are any.",
     ),
-    "best_validation_score_": ("float or None", "Largest value of `validation_scores_`."),
+    "best_validation_score_": (
+        "float or None",
+        "Largest validation score of the last fit; with `early_stopping` that of the network kept.",
+    ),
     "t_": ("int", "Number of images that training has seen, each as often as it came."),
     "coefs_, intercepts_": (
         "list of ndarray",

@@ -263,7 +263,9 @@ class LeanNet(NeuralNet):
             self.flat_, lr=plan.learning_rate, weight_decay=0.0, **plan.solver_options
         )
         if plan.state is not None:
-            _load_tensors(self.optimizer_.state[self.flat_.values], plan.state["optimizer"])
+            state = self.optimizer_.state[self.flat_.values]
+            if state.keys() == plan.state["optimizer"].keys():  # else the solver is another now
+                _load_tensors(state, plan.state["optimizer"])
             if plan.schedule in ("invscaling", "adaptive"):
                 self.optimizer_.param_groups[0]["lr"] = plan.state["learning_rate"]
         self.average_ = None
