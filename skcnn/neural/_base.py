@@ -155,9 +155,7 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Return what batch_size="auto" means."""
 
     @abstractmethod
-    def _first_targets(
-        self, y: Any, n_images: int, weights: np.ndarray | None, classes: Any
-    ) -> Targets:
+    def _first_targets(self, y: Any, n_images: int, classes: Any) -> Targets:
         """Return what the network learns to say, from the first y that it sees."""
 
     @abstractmethod

@@ -71,9 +71,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
                 )
         return self._stream_in(X, y, sample_weight, classes)
 
-    def _first_targets(
-        self, y: Any, n_images: int, weights: np.ndarray | None, classes: Any
-    ) -> Targets:
+    def _first_targets(self, y: Any, n_images: int, classes: Any) -> Targets:
         return class_targets(self, y, n_images, classes)
 
     def _known_targets(self, y: Any, n_images: int, *, in_stream: bool) -> Targets:

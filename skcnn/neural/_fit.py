@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -88,7 +89,7 @@ class NetworkFit:
             estimator._refuse_another_network()
             self.targets = estimator._known_targets(y, n_images, in_stream=self.in_stream)
         else:
-            self.targets = estimator._first_targets(y, n_images, self.weights, classes)
+            self.targets = estimator._first_targets(y, n_images, classes)
         self.weights = estimator._weigh(self.weights, self.targets)
         self.device = training_device(estimator.device)
         self.dtype = estimator._training_type(self.images.dtype)
@@ -115,15 +116,10 @@ class NetworkFit:
         estimator, n_images = self.estimator, len(self.images)
         usable = np.arange(n_images) if self.weights is None else np.flatnonzero(self.weights)
         self.train, self.validation = usable, None
-        if X_val is not None:
-            images = check_images(estimator, X_val, reset=False)
-            images.ensure_finite()
-            values = self.targets.encode(estimator, y_val, len(images))
-            weights = _checked_weights(weights_val, len(images))
-            self.validation = images, np.arange(len(images)), values, weights
-        elif y_val is not None or weights_val is not None:
+        valid = None
+        if X_val is None and (y_val is not None or weights_val is not None):
             raise ValueError("y_val and sample_weight_val need X_val.")
-        elif estimator.early_stopping and not self.in_stream:
+        if X_val is None and estimator.early_stopping and not self.in_stream:
             self.train, valid = validation_split(
                 usable,
                 self.targets.strata,
@@ -131,7 +127,22 @@ class NetworkFit:
                 self.rng,
                 least=self.targets.least_to_score,
             )
+        if not self.go_on:
+            self.targets.learn_scale(self.train, self.weights)
+        if valid is not None:
             self.validation = self.images, valid, self.targets.values, self.weights
+        elif X_val is not None:
+            self.validation = self._checked_validation(X_val, y_val, weights_val)
+
+    def _checked_validation(self, X_val: Any, y_val: Any, weights_val: Any) -> tuple:
+        with _of("X_val"):
+            images = check_images(self.estimator, X_val, reset=False)
+            images.ensure_finite()
+        with _of("y_val"):
+            values = self.targets.encode(self.estimator, y_val, len(images))
+        with _of("sample_weight_val"):
+            weights = _checked_weights(weights_val, len(images))
+        return images, np.arange(len(images)), values, weights
 
     def _standardize(self) -> None:
         """Learn mean and scale, unless they are known."""
@@ -329,3 +340,12 @@ def _checked_weights(sample_weight: Any, n_images: int) -> np.ndarray | None:
     if sample_weight is None:
         return None
     return check_sample_weight(sample_weight, n_images)
+
+
+@contextmanager
+def _of(argument: str) -> Iterator[None]:
+    """Say in an error which argument it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from error

@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from skcnn._compat import StrOptions, fit_context, with_callbacks
 from skcnn.neural._base import NeuralEstimator
-from skcnn.neural._targets import NumberTargets, Targets, check_numbers, number_targets
+from skcnn.neural._targets import NumberTargets, Targets, check_numbers
 
 
 class NeuralRegressor(RegressorMixin, NeuralEstimator):
@@ -54,12 +54,12 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):
         """
         return self._stream_in(X, y, sample_weight)
 
-    def _first_targets(
-        self, y: Any, n_images: int, weights: np.ndarray | None, classes: Any
-    ) -> Targets:
-        return number_targets(
-            y, n_images, weights, poisson=self.loss == "poisson", standardize=self.standardize
-        )
+    def _first_targets(self, y: Any, n_images: int, classes: Any) -> Targets:
+        poisson = self.loss == "poisson"
+        numbers = check_numbers(y, n_images, poisson=poisson)
+        mean, scale = np.zeros(numbers.shape[1]), np.ones(numbers.shape[1])
+        standardize = self.standardize and not poisson
+        return NumberTargets(numbers, mean, scale, poisson=poisson, standardize=standardize)
 
     def _known_targets(self, y: Any, n_images: int, *, in_stream: bool) -> Targets:
         poisson = self.loss == "poisson"

@@ -59,6 +59,9 @@ class Targets(ABC):
     def loss(self, estimator: Any) -> Loss:
         """Return what training makes small."""
 
+    def learn_scale(self, chosen: np.ndarray, weights: np.ndarray | None) -> None:  # noqa: B027
+        """Bring the values to a scale that is learnt from those of the images `chosen`, if any."""
+
     @abstractmethod
     def encode(self, estimator: BaseEstimator, y: Any, n_images: int) -> np.ndarray:
         """Return the values of another y, with what was learnt from the first."""
@@ -161,19 +164,36 @@ class LabelTargets(Targets):
 class NumberTargets(Targets):
     """One or several numbers an image.
 
-    For the squared error they are brought to mean 0 and variance 1 if the estimator standardises,
-    so that ages and angles train alike; `mean` and `scale` of shape (n_outputs,) undo it.
+    For the squared error they are brought to mean 0 and variance 1 of the images for training if
+    the estimator standardises, so that ages and angles train alike; `mean` and `scale` of shape
+    (n_outputs,) undo it.
     """
 
     least_to_score = 2
 
     def __init__(
-        self, y: np.ndarray, mean: np.ndarray, scale: np.ndarray, *, poisson: bool
+        self,
+        y: np.ndarray,
+        mean: np.ndarray,
+        scale: np.ndarray,
+        *,
+        poisson: bool,
+        standardize: bool = False,
     ) -> None:
-        self.mean, self.scale, self.poisson = mean, scale, poisson
+        self.mean, self.scale, self.poisson, self.standardize = mean, scale, poisson, standardize
         self.nonlinearity = torch.exp if poisson else "auto"
         self.values = (y - mean) / scale
         self.n_outputs = y.shape[1]
+
+    def learn_scale(self, chosen: np.ndarray, weights: np.ndarray | None) -> None:
+        """Bring the values to weighted mean 0 and variance 1 of the images `chosen`."""
+        if not self.standardize:
+            return
+        y, shares = self.values[chosen], None if weights is None else weights[chosen]
+        self.mean = np.average(y, axis=0, weights=shares)
+        scale = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=shares))
+        self.scale = np.where(scale > 1e-12 * (1 + np.abs(self.mean)), scale, 1.0)
+        self.values = (self.values - self.mean) / self.scale
 
     def loss(self, estimator: Any) -> Loss:
         """Return half the squared error or the Poisson deviance."""
@@ -220,19 +240,6 @@ def class_targets(
     if len(known.classes) < 2:
         raise ValueError(f"classes must name at least 2 classes, got {known.classes.tolist()}.")
     return ClassTargets(known.classes, known.encode(estimator, y, n_images))
-
-
-def number_targets(
-    y: Any, n_images: int, weights: np.ndarray | None, *, poisson: bool, standardize: bool
-) -> NumberTargets:
-    """Return the targets of a regressor's first y."""
-    numbers = check_numbers(y, n_images, poisson=poisson)
-    mean, scale = np.zeros(numbers.shape[1]), np.ones(numbers.shape[1])
-    if standardize and not poisson:
-        mean = np.average(numbers, axis=0, weights=weights)
-        scale = np.sqrt(np.average((numbers - mean) ** 2, axis=0, weights=weights))
-        scale = np.where(scale > 1e-12 * (1 + np.abs(mean)), scale, 1.0)
-    return NumberTargets(numbers, mean, scale, poisson=poisson)
 
 
 def check_indicator(y: Any, n_images: int) -> np.ndarray:
