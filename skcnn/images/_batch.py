@@ -170,14 +170,26 @@ class ImageBatch:
         if images.dtype.kind == "f":
             _ensure_finite(images, range(first, first + len(images)))
 
-    def take(self, indices: np.ndarray, dtype: np.dtype | type | None = None) -> np.ndarray:
-        """Return the images at `indices` (ints, in any order, or a mask) as :meth:`read` does."""
+    def take(
+        self,
+        indices: np.ndarray,
+        dtype: np.dtype | type | None = None,
+        *,
+        checked: bool = True,
+    ) -> np.ndarray:
+        """Return the images at `indices` (ints, in any order, or a mask) as :meth:`read` does.
+
+        The array is new and may be written to. Whoever has called :meth:`ensure_finite` need not
+        have the images `checked` again.
+        """
         indices = self._as_positions(indices)
-        if isinstance(self._source, (np.ndarray, ImageFiles)):
+        if isinstance(self._source, np.ndarray):
+            raw = self._source.take(indices, axis=0)
+        elif isinstance(self._source, ImageFiles):
             raw = np.asarray(self._source[indices])
         else:
             raw = _take_by_slices(self._source, indices)
-        return self._convert(raw, indices, dtype)
+        return self._convert(raw, indices, dtype, checked=checked)
 
     def _as_positions(self, indices: np.ndarray) -> np.ndarray:
         # NumPy applies its own rules: negative numbers, masks, out of range.
@@ -211,11 +223,16 @@ class ImageBatch:
         return np.moveaxis(images, self._channel_axis, -1)
 
     def _convert(
-        self, raw: np.ndarray, positions: range | np.ndarray, dtype: np.dtype | type | None
+        self,
+        raw: np.ndarray,
+        positions: range | np.ndarray,
+        dtype: np.dtype | type | None,
+        *,
+        checked: bool = True,
     ) -> np.ndarray:
         dtype = self.dtype if dtype is None else np.dtype(dtype)
         raw = _as_numbers(raw)
-        if raw.dtype.kind == "f":
+        if raw.dtype.kind == "f" and checked:
             _ensure_finite(raw, positions)
         images = self._as_images(raw)
         if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
@@ -50,8 +51,10 @@ def check_images(estimator: BaseEstimator, X: Any, *, reset: bool) -> ImageBatch
     >>> extractor.image_shape_
     (8, 8)
     """
-    # Feature names only: scikit-learn's other checks would convert the whole of X.
-    validate_data(estimator, X, reset=reset, skip_check_array=True, ensure_2d=False)
+    # Feature names only: scikit-learn's other checks would convert the whole of X. An array has
+    # none, and looking for them takes as long as a small network needs for an image.
+    if reset or type(X) is not np.ndarray or hasattr(estimator, "feature_names_in_"):
+        validate_data(estimator, X, reset=reset, skip_check_array=True, ensure_2d=False)
     X = as_container(X)
     image_shape = getattr(estimator, "image_shape", None)
     channel_axis = getattr(estimator, "channel_axis", -1)

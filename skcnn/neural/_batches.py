@@ -17,7 +17,7 @@ from skcnn.images import ImageBatch
 # Images are read and converted in groups of whole batches of about this size: few calls for small
 # images, little memory for large ones.
 _GROUP_BYTES = 2 * 2**20
-_CHUNK_MIB = 16
+_CHUNK_MIB = 1
 
 NUMPY_TYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 TORCH_TYPES = {numpy_type: torch_type for torch_type, numpy_type in NUMPY_TYPES.items()}

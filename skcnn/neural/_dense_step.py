@@ -99,7 +99,8 @@ class _Linear:
     def backward(self, delta: np.ndarray) -> np.ndarray:
         np.dot(delta.T, self._inputs, out=self._weight_gradient)
         if self._has_bias:
-            np.add.reduce(delta, axis=0, out=self._bias_gradient)
+            # A product with ones: faster than a sum down the columns.
+            np.dot(np.ones(len(delta), delta.dtype), delta, out=self._bias_gradient)
         return delta if self.is_first else delta @ self._weight
 
 

@@ -71,14 +71,12 @@ class CrossEntropy(Loss):
     def by_hand(self, outputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return losses and gradient: the softmax minus the target."""
         rows = np.arange(len(targets))
-        outputs -= outputs.max(axis=1, keepdims=True)
-        exponentials = np.exp(outputs)
-        sums = exponentials.sum(axis=1)
-        losses = np.log(sums)
-        losses -= (1 - self.smoothing) * outputs[rows, targets]
+        # torch's is several times faster on short rows than NumPy's reductions.
+        logs = torch.log_softmax(torch.from_numpy(outputs), dim=1).numpy()
+        losses = (self.smoothing - 1) * logs[rows, targets]
         if self.smoothing:
-            losses -= self.smoothing * outputs.mean(axis=1)
-        gradient = np.divide(exponentials, sums[:, np.newaxis], out=exponentials)
+            losses -= self.smoothing * logs.mean(axis=1)
+        gradient = np.exp(logs, out=outputs)
         gradient[rows, targets] -= 1 - self.smoothing
         if self.smoothing:
             gradient -= self.smoothing / outputs.shape[1]

@@ -12,7 +12,8 @@ from torch import nn
 
 from skcnn.images import ImageBatch
 from skcnn.neural._batches import TORCH_TYPES, Augmenter, Standardizer, as_input
-from skcnn.neural._modules import SeededDropout, fold_batch_norm, load_arrays
+from skcnn.neural._inference import as_function
+from skcnn.neural._modules import SeededDropout, fold_batch_norm, lay_out, load_arrays
 from skcnn.neural._summary import summarize
 
 # Images that are predicted at a time, and what the maps between two layers may take for them.
@@ -51,7 +52,7 @@ class Predictor:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self.network, self._standardizer = network, standardizer
+        self._compute, self._standardizer = as_function(network), standardizer
         self._device, self._dtype = device, dtype
         self._dropouts = [m for m in network.modules() if isinstance(m, SeededDropout)]
         self._batch_size = int(np.clip(_PREDICT_BYTES // bytes_per_image, 1, _PREDICT_BATCH))
@@ -78,7 +79,7 @@ class Predictor:
                 if change is not None:
                     pixels = change(pixels)
                 inputs = as_input(self._standardizer(pixels).to(self._device, self._dtype))
-                values = self.network(inputs).cpu().numpy()
+                values = self._compute(inputs).cpu().numpy()
                 if outputs is None:
                     outputs = np.empty((n, *values.shape[1:]), values.dtype)
                 outputs[rows] = values
@@ -100,7 +101,8 @@ def predictor(estimator: Any, device: torch.device, dtype: np.dtype) -> Predicto
         network = rebuild(estimator, TORCH_TYPES[dtype])
         sizes = [prod(row.output_shape) for row in summarize(network, estimator._stored_shape())]
         fold_batch_norm(network.eval())
-        network.to(memory_format=torch.channels_last).to(device)
+        lay_out(network)
+        network.to(device)
         # A layer's input and output, and the layout that a convolution may want them in.
         bytes_per_image = 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
         standardizer = Standardizer(estimator.input_mean_, estimator.input_scale_)
@@ -112,7 +114,6 @@ def predictor(estimator: Any, device: torch.device, dtype: np.dtype) -> Predicto
 
 def rebuild(estimator: Any, dtype: torch.dtype) -> nn.Module:
     """Return the fitted network of an estimator as it was trained, of a floating type."""
-    network = estimator._blank_network()
-    network.to_empty(device="cpu").to(dtype)
+    network = estimator._blank_network().to(dtype)
     load_arrays(network, estimator.weights_)
     return network

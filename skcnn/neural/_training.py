@@ -21,9 +21,27 @@ from skcnn.neural._batches import Batch, TrainingBatches
 from skcnn.neural._dense_step import DenseStep, is_dense
 from skcnn.neural._flat import FlatParameters
 from skcnn.neural._losses import Loss
+from skcnn.neural._modules import FlattenImages, GlobalAverage, SeededDropout
 from skcnn.neural._optimizers import OPTIMIZERS
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._targets import LabelTargets, Targets
+
+# Larger batches go through a network in parts of so many images, whose maps stay in the cache.
+_PART = 64
+_APART = {
+    nn.Conv2d,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.ZeroPad2d,
+    nn.ReLU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.Identity,
+    FlattenImages,
+    GlobalAverage,
+    SeededDropout,
+}
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -51,7 +69,6 @@ class TrainingPlan:
     max_grad_norm: float | None = None
     ema_decay: float | None = None
     low_precision: bool = False
-    compiled: bool = False
     score: Callable[[torch.Tensor, TrainingBatches], float] | None = None
     n_images_seen: int = 0
     state: dict[str, Any] | None = None
@@ -180,7 +197,7 @@ class LeanNet(NeuralNet):
         return lambda: self.plan.learning_rate * factor(next(steps) / n_steps)
 
     def _make_step(self, watched: bool) -> Callable:
-        if is_dense(self.module_) and not self.plan.low_precision and not self.plan.compiled:
+        if is_dense(self.module_) and not self.plan.low_precision:
             return DenseStep(self.module_, self.plan.loss, keep_outputs=watched)
         return self._autograd_step
 
@@ -188,11 +205,33 @@ class LeanNet(NeuralNet):
         self, inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         self.flat_.gradient.zero_()
+        if len(inputs) < 2 * _PART or not _treats_images_apart(self.module_):
+            return self._add_gradient(inputs, targets, weights, 1.0)
+        outputs, losses = [], []
+        for start in range(0, len(inputs), _PART):
+            part = slice(start, start + _PART)
+            share = len(targets[part]) / len(targets)
+            of_part = None if weights is None else weights[part]
+            output, loss = self._add_gradient(inputs[part], targets[part], of_part, share)
+            outputs.append(output)
+            losses.append(loss)
+        return torch.cat(outputs), torch.stack(losses).sum()
+
+    def _add_gradient(
+        self,
+        inputs: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        share: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the gradient of some images of a batch; they are a `share` of it."""
         with self._precision():
-            outputs = self.forward_(inputs)
+            outputs = self.module_(inputs)
             loss = self.plan.loss.mean(outputs, targets, weights)
+            if share != 1:
+                loss = loss * share
         loss.backward()
-        return outputs, loss.detach()
+        return outputs.detach(), loss.detach()
 
     def _precision(self) -> Any:
         if not self.plan.low_precision:
@@ -274,7 +313,6 @@ class LeanNet(NeuralNet):
             if plan.state is not None and "weights" in plan.state:
                 weights = [torch.as_tensor(value) for value in plan.state["weights"]]
                 self.average_.go_on(weights, plan.state["n_steps"])
-        self.forward_ = torch.compile(self.module_) if plan.compiled else self.module_
         return self
 
     def training_state(self) -> dict[str, Any]:
@@ -373,6 +411,11 @@ def _mean(losses: list, sizes: list[int]) -> float:
     values = (torch.tensor(losses) if by_hand else torch.stack(losses)).double().cpu()
     weights = torch.tensor(sizes, dtype=torch.float64)
     return float(values @ weights / weights.sum())
+
+
+def _treats_images_apart(module: nn.Module) -> bool:
+    """Tell whether no image of a batch has an influence on the outputs of another."""
+    return isinstance(module, nn.Sequential) and all(type(layer) in _APART for layer in module)
 
 
 def _has_batch_hook(callback: Callback) -> bool:

@@ -151,9 +151,9 @@ def test_no_read_is_longer_than_a_chunk_or_batch(digits, monkeypatch):
     X, y = digits
     lengths, convert = [], ImageBatch._convert
 
-    def counted(self, raw, *args):
+    def counted(self, raw, *args, **options):
         lengths.append(len(raw))
-        return convert(self, raw, *args)
+        return convert(self, raw, *args, **options)
 
     monkeypatch.setattr(ImageBatch, "_convert", counted)
     monkeypatch.setattr("skcnn.neural._batches._GROUP_BYTES", 0)
