@@ -30,7 +30,7 @@ from skcnn.images import check_images
 from skcnn.neural._batches import Augmenter
 from skcnn.neural._callbacks import storable
 from skcnn.neural._fit import NetworkFit
-from skcnn.neural._modules import ACTIVATIONS, initialise
+from skcnn.neural._modules import ACTIVATIONS, SeededDropout, initialise
 from skcnn.neural._optimizers import OPTIMIZERS
 from skcnn.neural._prediction import predictor
 from skcnn.neural._schedules import PLANS, SKLEARN_SCHEDULES
@@ -247,7 +247,9 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _refuse_another_network(self) -> None:
         now = self._architecture_now()
-        changed = [name for name, value in self.architecture_.items() if now[name] != value]
+        changed = [
+            name for name, value in self.architecture_.items() if not _is_same(now[name], value)
+        ]
         if changed:
             raise ValueError(
                 f"{type(self).__name__} can only go on with the network that it has: "
@@ -256,7 +258,9 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             )
 
     def _architecture_now(self) -> dict[str, Any]:
-        return {name: deepcopy(getattr(self, name)) for name in self._architecture}
+        values = {name: getattr(self, name) for name in self._architecture}
+        # A copy of a factory would be another one.
+        return {name: v if callable(v) else deepcopy(v) for name, v in values.items()}
 
     def _training_type(self, images: np.dtype) -> torch.dtype:
         if self.precision != "auto":
@@ -288,17 +292,26 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self, image_shape: tuple[int, int, int], n_outputs: int, seed: int
     ) -> nn.Module:
         """Return the network with weights drawn from `seed`."""
-        with torch.device("meta"):
-            network = self._layers(image_shape, n_outputs, seed)
-        network.to_empty(device="cpu")
+        network = self._blank_layers(image_shape, n_outputs)
         initialise(network, torch.Generator().manual_seed(seed))
         return network
 
+    def _blank_layers(self, image_shape: tuple[int, int, int], n_outputs: int) -> nn.Module:
+        """Return the network on the CPU, before there are weights."""
+        with torch.device("meta"):  # torch shall not draw any
+            network = self._layers(image_shape, n_outputs, 0)
+        return network.to_empty(device="cpu")
+
     def _blank_network(self) -> nn.Module:
-        """Return the layers of the fitted network, as shapes without memory."""
-        with torch.device("meta"):
-            as_fitted = type(self)(**self.architecture_)
-            return as_fitted._layers(self._stored_shape(), self.n_outputs_, 0)
+        """Return the fitted network on the CPU, without its weights."""
+        as_fitted = type(self)(**self.architecture_)
+        return as_fitted._blank_layers(self._stored_shape(), self.n_outputs_)
+
+    def _draw_from(self, network: nn.Module, generator: torch.Generator) -> None:
+        """Have everything that is random in training come from `generator`."""
+        for layer in network.modules():
+            if isinstance(layer, SeededDropout):
+                layer.generator = generator
 
     def _stored_shape(self) -> tuple[int, int, int]:
         height, width, *channels = self.image_shape_
@@ -366,3 +379,9 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return one == other

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import torch
 from torch import nn
 
 from skcnn._compat import Interval, StrOptions
@@ -19,7 +20,7 @@ from skcnn.neural._modules import (
     dense_layers,
     named_sequence,
 )
-from skcnn.neural._own_modules import build_module, ensure_outputs
+from skcnn.neural._own_modules import GlobalDraws, build_module
 
 
 class ConvolutionalNetwork:
@@ -41,7 +42,7 @@ class ConvolutionalNetwork:
         "module": [callable, None],
     }
 
-    _architecture = (
+    _architecture: tuple[str, ...] = (
         *NeuralEstimator._architecture,
         "conv_channels",
         "kernel_size",
@@ -101,9 +102,18 @@ class ConvolutionalNetwork:
     ) -> nn.Module:
         if self.module is None:
             return super()._drawn_network(image_shape, n_outputs, seed)  # type: ignore[misc]
-        network = self._layers(image_shape, n_outputs, seed)
-        ensure_outputs(network, image_shape, n_outputs)
-        return network
+        return self._layers(image_shape, n_outputs, seed)
+
+    def _blank_layers(self, image_shape: tuple[int, int, int], n_outputs: int) -> nn.Module:
+        if self.module is None:
+            return super()._blank_layers(image_shape, n_outputs)  # type: ignore[misc]
+        # Built as it is: constants that are no part of its state are nowhere else.
+        return self._layers(image_shape, n_outputs, 0)
+
+    def _draw_from(self, network: nn.Module, generator: torch.Generator) -> None:
+        super()._draw_from(network, generator)  # type: ignore[misc]
+        if self.module is not None:
+            GlobalDraws(network, generator)
 
     def _blocks(self) -> list[ConvBlock]:
         channels = block_channels(self.conv_channels)

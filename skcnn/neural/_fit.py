@@ -21,7 +21,7 @@ from skcnn.images import check_images
 from skcnn.neural._batches import Augmenter, Standardizer, TrainingBatches
 from skcnn.neural._callbacks import EpochPrinter, Patience, TaskReporter
 from skcnn.neural._checkpoint import Checkpoint
-from skcnn.neural._modules import SeededDropout, count_parameters, to_arrays
+from skcnn.neural._modules import count_parameters, lay_out, to_arrays
 from skcnn.neural._prediction import rebuild
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
@@ -93,8 +93,7 @@ class NetworkFit:
         self.weights = estimator._weigh(self.weights, self.targets)
         self.device = training_device(estimator.device)
         self.dtype = estimator._training_type(self.images.dtype)
-        with torch.device("meta"):
-            estimator._layers(self.shape, self.targets.n_outputs, 0)
+        estimator._blank_layers(self.shape, self.targets.n_outputs)
         self.images.ensure_finite()
 
     def _start_generators(self) -> None:
@@ -163,11 +162,9 @@ class NetworkFit:
             network = estimator._drawn_network(
                 self.shape, self.targets.n_outputs, self.weights_seed
             )
-        network.to(memory_format=torch.channels_last).to(self.device, self.dtype)
-        for layer in network.modules():
-            if isinstance(layer, SeededDropout):
-                layer.generator = self.masks
-        self.network = network
+        lay_out(network)
+        self.network = network.to(self.device, self.dtype)
+        estimator._draw_from(network, self.masks)
 
     def _make_net(self, task: dict[str, Any]) -> LeanNet:
         estimator = self.estimator

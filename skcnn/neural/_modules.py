@@ -56,7 +56,7 @@ class SeededDropout(nn.Module):
         Probability with which a unit is dropped.
 
     spatial : bool, default=False
-        Drop whole maps of (n, channels, height, width), whose neighbouring pixels say the same.
+        Drop whole maps of (n, channels, ...), whose neighbouring pixels say the same.
 
     Attributes
     ----------
@@ -81,10 +81,11 @@ class SeededDropout(nn.Module):
 
     def draw(self, like: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
         """Return a mask for `like`: 0 for what is dropped, else the inverse of what is kept."""
-        like = like[:, :, :1, :1] if self.spatial else like
+        for axis in range(2, like.ndim) if self.spatial else ():
+            like = like.narrow(axis, 0, 1)
         generator = self.generator if generator is None else generator
         mask = torch.empty_like(like).bernoulli_(1 - self.p, generator=generator)
-        return mask.div_(1 - self.p)
+        return mask.div_(1 - self.p) if self.p < 1 else mask
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Zero each unit with probability `p` in training; do nothing in prediction."""
@@ -168,18 +169,45 @@ def fold_batch_norm(network: nn.Module) -> None:
     """Merge normalisation into the layer before it, for prediction; in place, in sequences."""
     for child in network.children():
         fold_batch_norm(child)
-    if not isinstance(network, nn.Sequential):
+    if not _runs_in_order(network):
         return
     names = list(network._modules)
     for before, name in pairwise(names):
         layer, norm = network._modules[before], network._modules[name]
-        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+        if getattr(norm, "running_mean", None) is None:
+            continue  # no normalisation, or one by the statistics of each batch
+        if type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
             network._modules[before] = fuse_conv_bn_eval(layer, norm)
-        elif isinstance(layer, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+        elif type(layer) is nn.Linear and type(norm) is nn.BatchNorm1d:
             network._modules[before] = fuse_linear_bn_eval(layer, norm)
         else:
             continue
         network._modules[name] = nn.Identity()
+
+
+def _runs_in_order(network: nn.Module) -> bool:
+    """Tell whether the output of each layer goes into the next one, and nowhere else."""
+    plain = isinstance(network, nn.Sequential) and type(network).forward is nn.Sequential.forward
+    return plain or getattr(network, "runs_in_order", False)
+
+
+def lay_out(network: nn.Module) -> None:
+    """Lay the kernels of convolutions out channels last, which is faster, in place."""
+    if _plainly in network._forward_pre_hooks.values():
+        return
+    for value in (*network.parameters(), *network.buffers()):
+        if value.ndim == 4:
+            value.data = value.data.contiguous(memory_format=torch.channels_last)
+
+
+def make_plain(network: nn.Module) -> None:
+    """Keep a network and the images that it gets in torch's own layout."""
+    network.register_forward_pre_hook(_plainly)
+
+
+def _plainly(network: nn.Module, images: tuple[torch.Tensor]) -> torch.Tensor:
+    # With one channel, memory that is laid out channels last counts as contiguous too: a copy.
+    return images[0].clone(memory_format=torch.contiguous_format)
 
 
 def count_parameters(network: nn.Module) -> int:

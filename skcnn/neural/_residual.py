@@ -140,6 +140,8 @@ class ResidualBlock(nn.Sequential):
         Number of maps that come in and go out.
     """
 
+    runs_in_order = True  # for what merges its layers
+
     def __init__(self, channels: int) -> None:
         layers = OrderedDict[str, nn.Module]()
         for number in (1, 2):
