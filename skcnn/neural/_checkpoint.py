@@ -16,6 +16,8 @@ from skcnn.neural._callbacks import Patience
 if TYPE_CHECKING:
     from skcnn.neural._training import LeanNet
 
+_FORMAT = "skcnn training 1"
+
 
 class Checkpoint(Callback):
     """Write the state of a training after every epoch, and read it back.
@@ -26,53 +28,71 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : str or path-like
-        The file.
+        The file. Its folder must exist; the file is read if there is one.
 
-    configuration : dict of str to str
-        What the training must agree in, by name: parameters and a digest of the data.
-
-    rng : RandomState
-        The generator that the order of images is drawn from.
-
-    generators : list of torch.Generator
-        Those of dropout and augmentation.
+    Raises
+    ------
+    ValueError
+        If there is no such folder, or the file is no checkpoint.
     """
 
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        configuration: dict[str, str],
-        rng: np.random.RandomState,
-        generators: list[torch.Generator],
-    ) -> None:
+    def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
-        self.configuration = configuration
-        self.rng, self.generators = rng, generators
+        # One name for all: what a killed process has left is written over.
+        self._temporary = self.path.with_name(f"{self.path.name}.tmp")
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise ValueError(
+                f"checkpoint={str(path)!r} must name a file in a folder that exists; "
+                f"{str(self.path if self.path.is_dir() else self.path.parent)!r} is "
+                f"{'a folder' if self.path.is_dir() else 'none'}."
+            )
+        self._written = self._read() if self.path.exists() else None
+        self._seed: int | None = None
+
+    def seeded(self, rng: np.random.RandomState) -> np.random.RandomState:
+        """Return a generator of a seed drawn from `rng`, or the one that the file was begun with.
+
+        A fit without a `random_state` must set aside the same images again.
+        """
+        self._seed = int(rng.randint(2**31)) if self._written is None else self._written["seed"]
+        return np.random.RandomState(self._seed)
+
+    def ensure_same(self, configuration: dict[str, str]) -> None:
+        """Raise ValueError if the file is of another training; what differs is named."""
+        self._configuration = configuration
+        written = configuration if self._written is None else self._written["configuration"]
+        different = [
+            f"{name} was {written.get(name)}, now {configuration.get(name)}"
+            for name in sorted(written.keys() | configuration.keys())
+            if written.get(name) != configuration.get(name)
+        ]
+        if different:
+            raise ValueError(
+                f"checkpoint={str(self.path)!r} is of another training: {'; '.join(different)}. "
+                "Remove the file to train from the start, or name another."
+            )
+
+    def of(self, rng: np.random.RandomState, generators: list[torch.Generator]) -> Checkpoint:
+        """Remember the generators: that of the order of images, those of dropout and changes."""
+        self._rng, self._generators = rng, generators
+        return self
 
     def on_epoch_end(self, net: LeanNet, **kwargs: Any) -> None:
         """Write the state to a temporary name and move it into place."""
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
         try:
-            with temporary.open("wb") as file:
-                torch.save({"configuration": self.configuration, **self._state(net)}, file)
+            with self._temporary.open("wb") as file:
+                torch.save(self._state(net), file)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path)
+            self._temporary.replace(self.path)
         finally:
-            temporary.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
 
     def resume(self, net: LeanNet) -> None:
-        """Take the net to the epoch that the file was written after, if there is a file.
-
-        Raises
-        ------
-        ValueError
-            If the file is of another training; what differs is named.
-        """
-        if not self.path.exists():
+        """Take the net to the epoch that the file was written after, if there is a file."""
+        if self._written is None:
             return
-        state = self._read()
-        self._refuse_another(state["configuration"])
+        state, self._written = self._written, None
         net.module_.load_state_dict(state["module"])
         optimizer = net.optimizer_.state[net.flat_.values]
         for name, value in state["optimizer"].items():
@@ -87,21 +107,25 @@ class Checkpoint(Callback):
         patience.best_, patience.epochs_without_ = state["best"], state["epochs_without"]
         patience.best_state_ = state["best_state"]
         name, keys, *position = state["order"]
-        self.rng.set_state((name, keys.numpy().astype(np.uint32), *position))
-        for generator, value in zip(self.generators, state["generators"], strict=True):
+        self._rng.set_state((name, keys.numpy().astype(np.uint32), *position))
+        for generator, value in zip(self._generators, state["generators"], strict=True):
             generator.set_state(value)
 
     def remove(self) -> None:
         """Delete the file: the training is done."""
         self.path.unlink(missing_ok=True)
+        self._temporary.unlink(missing_ok=True)
 
     def _state(self, net: LeanNet) -> dict[str, Any]:
         patience, average = _patience(net), net.average_
-        name, keys, *position = self.rng.get_state(legacy=True)
+        name, keys, *position = self._rng.get_state(legacy=True)
         return {
+            "format": _FORMAT,
+            "configuration": self._configuration,
+            "seed": self._seed,
             "module": net.module_.state_dict(),
             "optimizer": dict(net.optimizer_.state[net.flat_.values]),
-            "learning_rate": net.optimizer_.param_groups[0]["lr"],
+            "learning_rate": float(net.optimizer_.param_groups[0]["lr"]),
             "n_images_seen": net.n_images_seen_,
             "stop_training": bool(net.stop_training_),
             "history": [_plain_row(row) for row in net.history],
@@ -111,13 +135,13 @@ class Checkpoint(Callback):
             "epochs_without": patience.epochs_without_,
             "best_state": patience.best_state_,
             "order": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *position),
-            "generators": [generator.get_state() for generator in self.generators],
+            "generators": [generator.get_state() for generator in self._generators],
         }
 
     def _read(self) -> dict[str, Any]:
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            if "configuration" in state:
+            if state["format"] == _FORMAT:
                 return state
         except Exception as error:
             raise ValueError(self._no_checkpoint()) from error
@@ -129,28 +153,16 @@ class Checkpoint(Callback):
             "to train from the start, or name another."
         )
 
-    def _refuse_another(self, written: dict[str, str]) -> None:
-        wanted = self.configuration
-        different = [
-            f"{name} was {written.get(name)}, now {wanted.get(name)}"
-            for name in sorted(written.keys() | wanted.keys())
-            if written.get(name) != wanted.get(name)
-        ]
-        if different:
-            raise ValueError(
-                f"checkpoint={str(self.path)!r} is of another training: {'; '.join(different)}. "
-                "Remove the file to train from the start, or name another."
-            )
-
 
 def _patience(net: LeanNet) -> Patience:
     return next(callback for _, callback in net.callbacks_ if isinstance(callback, Patience))
 
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what training recorded of an epoch, without what other callbacks may have."""
-    return {
-        name: value
+    """Return what was recorded of an epoch as plain numbers, without its batches."""
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
         for name, value in row.items()
-        if isinstance(value, (bool, int, float, str)) and name != "batches"
-    } | {"batches": []}
+        if isinstance(value, (np.generic, int, float, str))
+    }
+    return plain | {"batches": [{}]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,14 +20,12 @@ from skcnn.images import check_images
 from skcnn.neural._batches import Augmenter, Standardizer, TrainingBatches
 from skcnn.neural._callbacks import EpochPrinter, Patience, TaskReporter
 from skcnn.neural._checkpoint import Checkpoint
+from skcnn.neural._fingerprint import fingerprint
 from skcnn.neural._modules import count_parameters, lay_out, to_arrays
 from skcnn.neural._prediction import rebuild
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
 from skcnn.neural._training import LeanNet, TrainingPlan, make_net
-
-# What may differ between a killed fit and the one that goes on: it changes no weight.
-_OF_NO_CONSEQUENCE = {"verbose", "checkpoint", "callbacks", "n_dropout_samples", "n_augmentations"}
 
 
 class NetworkFit:
@@ -81,6 +78,9 @@ class NetworkFit:
     def _check(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> None:
         """Refuse what cannot be trained on, before any work is done."""
         estimator = self.estimator
+        self.checkpoint = None
+        if estimator.checkpoint is not None and not self.in_stream:
+            self.checkpoint = Checkpoint(estimator.checkpoint)
         self.images = check_images(estimator, X, reset=not self.go_on)
         self.shape = self.images.shape[1:]
         n_images = len(self.images)
@@ -102,6 +102,8 @@ class NetworkFit:
         self.masks, self.draws = torch.Generator(self.device), torch.Generator()
         if self.stream is None:
             self.rng = check_random_state(self.estimator.random_state)
+            if self.checkpoint is not None and self.rng is check_random_state(None):
+                self.rng = self.checkpoint.seeded(self.rng)
             self.weights_seed, *seeds = self.rng.randint(2**31, size=3).tolist()
             for generator, seed in zip((self.masks, self.draws), seeds, strict=True):
                 generator.manual_seed(seed)
@@ -180,12 +182,9 @@ class NetworkFit:
         if estimator.verbose:
             callbacks.append(EpochPrinter())
         callbacks.append(TaskReporter(self.context, task, self.attributes))
-        self.checkpoint = None
-        if estimator.checkpoint is not None and not self.in_stream:
-            self.checkpoint = Checkpoint(
-                estimator.checkpoint, self._configuration(), self.rng, [self.masks, self.draws]
-            )
-            callbacks.append(self.checkpoint)
+        if self.checkpoint is not None:
+            self.checkpoint.ensure_same(fingerprint(self))
+            callbacks.append(self.checkpoint.of(self.rng, [self.masks, self.draws]))
         return make_net(
             self.network,
             self._plan(),
@@ -305,31 +304,6 @@ class NetworkFit:
             "masks": self.masks.get_state().numpy(),
             "draws": self.draws.get_state().numpy(),
         }
-
-    def _configuration(self) -> dict[str, str]:
-        """Return what two fits must agree in for one to go on where the other was killed."""
-        parameters = self.estimator.get_params(deep=False)
-        if self.estimator.learning_rate not in PLANS:
-            del parameters["max_iter"]  # more epochs are the same epochs and some more
-        chosen = {
-            name: repr(value)
-            for name, value in parameters.items()
-            if name not in _OF_NO_CONSEQUENCE and not isinstance(value, np.random.RandomState)
-        }
-        return chosen | {
-            "X": f"{len(self.images)} images of {self.images.image_shape}, {self._digest()}",
-            "y": _digest(self.targets.values),
-            "sample_weight": "None" if self.weights is None else _digest(self.weights),
-        }
-
-    def _digest(self) -> str:
-        """Return a digest of some images: reading all of them again would take too long."""
-        some = np.unique(np.linspace(0, len(self.images) - 1, 64, dtype=int))
-        return _digest(self.images.take(some))
-
-
-def _digest(values: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
 
 
 def _checked_weights(sample_weight: Any, n_images: int) -> np.ndarray | None:

@@ -170,8 +170,10 @@ _PARAMETERS = {
     "checkpoint": (
         "path or None",
         "File to which the state of training is written after every epoch. A `fit` that finds it, "
-        "because the one before was killed, goes on from there, and a `fit` that reaches its end "
-        "removes it. The callbacks of `callbacks` start anew.",
+        "because the one before was killed or stopped by Ctrl-C, goes on from there to the same "
+        "weights, and a `fit` that reaches its end removes it. A file of other data or parameters "
+        "is an error. Each fit under way needs a file of its own. The callbacks of `callbacks` "
+        "start anew.",
     ),
     "callbacks": (
         "list of skorch callbacks or None",

@@ -1,0 +1,63 @@
+"""What two fits must agree in for one to go on where the other was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import numpy as np
+
+from skcnn.images import ImageBatch
+from skcnn.neural._schedules import PLANS
+
+# These change no weight.
+_OF_NO_CONSEQUENCE = {"verbose", "checkpoint", "callbacks", "n_dropout_samples", "n_augmentations"}
+
+
+def fingerprint(fit: Any) -> dict[str, str]:
+    """Return parameters and digests of the data by name."""
+    data = {"X": _of_images(fit.images, fit.standardizer), "y": _digest(fit.targets.values)}
+    data["sample_weight"] = _of_weights(fit.weights)
+    if fit.validation is not None and fit.validation[0] is not fit.images:
+        images, _, values, weights = fit.validation
+        data |= {"X_val": _of_images(images), "y_val": _digest(values)}
+        data["sample_weight_val"] = _of_weights(weights)
+    first = _digest(*fit.estimator.weights_.values()) if fit.go_on else "drawn"
+    return {**_of_parameters(fit), **data, "first weights": first}
+
+
+def _of_parameters(fit: Any) -> dict[str, str]:
+    parameters = fit.estimator.get_params(deep=False)
+    if fit.estimator.learning_rate not in PLANS:
+        del parameters["max_iter"]  # more epochs are the same epochs and some more
+    texts = {
+        # The address of a function is another one in every process.
+        name: re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+        for name, value in parameters.items()
+        if name not in _OF_NO_CONSEQUENCE
+    }
+    if isinstance(fit.estimator.random_state, np.random.RandomState):
+        texts["random_state"] = f"RandomState that draws {fit.weights_seed}"
+    return texts
+
+
+def _of_images(images: ImageBatch, standardizer: Any = None) -> str:
+    # Reading all images again would take too long: some are looked at, and what has been learnt of
+    # all of them, up to what another number of threads may change.
+    some = np.unique(np.linspace(0, len(images) - 1, 64, dtype=int))
+    digest = _digest(images.take(some))
+    learnt = [] if standardizer is None else [*standardizer.mean, *standardizer.scale]
+    means = ", ".join(f"{value:.10g}" for value in learnt)
+    return f"{len(images)} images of {images.image_shape}, {digest} ({means})"
+
+
+def _of_weights(weights: np.ndarray | None) -> str:
+    return "None" if weights is None else _digest(weights)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for values in arrays:
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:16]
