@@ -77,7 +77,8 @@ class Predictor:
                 rows = slice(start, min(start + self._batch_size, n))
                 pixels = images.read(rows)
                 if change is not None:
-                    pixels = change(pixels)
+                    # A copy: it may write to them, and they may be the user's own X.
+                    pixels = change(pixels.copy())
                 inputs = as_input(self._standardizer(pixels).to(self._device, self._dtype))
                 values = self._compute(inputs).cpu().numpy()
                 if outputs is None:
