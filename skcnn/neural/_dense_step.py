@@ -47,14 +47,16 @@ class DenseStep:
     ) -> tuple[torch.Tensor | None, float]:
         """Set the gradient of the weighted mean loss; return outputs and loss."""
         values = inputs.numpy()
-        for layer in self._layers:
-            values = layer.forward(values)
-        outputs = torch.from_numpy(values.copy()) if self._keep_outputs else None
-        loss, delta = self._loss.mean_by_hand(
-            values, targets.numpy(), None if weights is None else weights.numpy()
-        )
-        for layer in self._backward:
-            delta = layer.backward(delta)
+        # Training that diverges is an error with advice soon; torch does not warn before that.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for layer in self._layers:
+                values = layer.forward(values)
+            outputs = torch.from_numpy(values.copy()) if self._keep_outputs else None
+            loss, delta = self._loss.mean_by_hand(
+                values, targets.numpy(), None if weights is None else weights.numpy()
+            )
+            for layer in self._backward:
+                delta = layer.backward(delta)
         return outputs, loss
 
 

@@ -48,8 +48,8 @@ _PARAMETERS = {
         "A network of one's own: called with (in_channels, height, width, n_outputs), it returns "
         "a :class:`torch.nn.Module` that turns (n, channels, height, width) into (n, n_outputs), "
         "logits for classes. :class:`~skcnn.neural.ResidualNetwork` is ready-made. Then no "
-        "parameter from `conv_channels` to `dropout` is used. Its torch dropout layers draw from "
-        "`random_state`.",
+        "parameter from `conv_channels` to `dropout` is used. Its weights, and what is random in "
+        "its training, such as dropout, come from `random_state`.",
     ),
     "hidden_layer_sizes": (
         "int or sequence of int",

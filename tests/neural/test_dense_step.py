@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from skcnn import CNNClassifier, MLPClassifier
+from skcnn import CNNClassifier, MLPClassifier, MLPRegressor
 from skcnn.neural._batches import as_input
 from skcnn.neural._dense_step import DenseStep, is_dense
 from skcnn.neural._flat import FlatParameters
@@ -196,6 +196,19 @@ def test_saturated_units_have_the_gradient_of_autograd(scale, dtype):
             largest = theirs.grad.abs().max().item()
             tolerance = (1e-4 if dtype == torch.float32 else 1e-9) * max(largest, 1e-6)
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("activation", OF_SCIKIT_LEARN)
+def test_divergence_is_an_error_and_not_a_warning_of_numpy(activation, loss):
+    rng = np.random.RandomState(0)
+    X, y = rng.rand(40, 3, 3), rng.rand(40) * 1e3
+    mlp = MLPRegressor((20, 20), activation, loss=loss, standardize=False, solver="sgd")
+    mlp.set_params(learning_rate_init=1e30, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="training diverged"):
+            mlp.fit(X * 1e100, y)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
