@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from skcnn.features._compiled import kernel
+from skcnn._compiled import kernel
 
 # Sums in any order, so that loops become vector instructions; values are finite.
 _FAST = ("reassoc", "contract", "nsz", "arcp", "nnan")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from skcnn.features._compiled import kernel, part
+from skcnn._compiled import kernel, part
 
 # Bytes of a strip, few enough for the fastest cache.
 _STRIP = 2**13

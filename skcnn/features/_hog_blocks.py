@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from skcnn.features._compiled import kernel
+from skcnn._compiled import kernel
 
 NORMS = ("L1", "L1-sqrt", "L2", "L2-Hys")
 _EPS = 1e-5

@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from skcnn.features._compiled import kernel, part
+from skcnn._compiled import kernel, part
 
 # atan(t) / pi on [-1, 1] within 4e-6, by odd powers. As multiples of 2**-24 whose sum is 1/4 they
 # give exactly 1/4 for t = 1 in float32 too, so that the axes fall on their bins.

@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from skcnn.features._compiled import kernel, part
+from skcnn._compiled import kernel, part
 
 # Bytes of the sums of some images, which stay in the cache.
 _SUMS = 2**20

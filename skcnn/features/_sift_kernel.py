@@ -11,7 +11,7 @@ from math import pi, sqrt, tan
 
 import numpy as np
 
-from skcnn.features._compiled import kernel, part
+from skcnn._compiled import kernel, part
 from skcnn.features._sift_grid import N_BINS, N_ORIENTATIONS, TAPS_AT_ONCE, Grid
 
 _CLIP = 0.2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from skcnn.neural._modules import NOT_MONOTONIC, SeededDropout, activation_layer
+from skcnn.neural._pooling import TileMaxima
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def conv_layers(
     return layers, (channels, height, width)
 
 
-_POOLS = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
+_POOLS = {"max": TileMaxima, "average": nn.AvgPool2d}
 
 
 def _margins(

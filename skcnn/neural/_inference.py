@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 
 import torch
 from torch import nn
@@ -45,38 +45,7 @@ def _layer(layer: nn.Module) -> _Function:
         )
     if type(layer) is nn.ReLU:
         return torch.relu_ if layer.inplace else torch.relu
-    if type(layer) is nn.MaxPool2d and _is_tiling(layer):
-        height, width = _pair(layer.kernel_size)
-        return partial(tile_maxima, height=height, width=width)
     return layer
-
-
-def tile_maxima(values: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Return the maximum of each tile of the maps (n, c, h, w); what is left over is dropped.
-
-    Maxima of whole rows and columns of tiles are several times faster than torch's pooling, which
-    notes for the gradient where each maximum was.
-    """
-    rows = values.shape[2] // height * height
-    columns = values.shape[3] // width * width
-    values = reduce(torch.maximum, [values[:, :, top:rows:height] for top in range(height)])
-    return reduce(torch.maximum, [values[..., left:columns:width] for left in range(width)])
-
-
-def _is_tiling(pool: nn.MaxPool2d) -> bool:
-    """Tell whether windows neither overlap nor leave gaps or borders, and are small."""
-    window = _pair(pool.kernel_size)
-    return (
-        _pair(pool.stride) == window
-        and _pair(pool.padding) == (0, 0)
-        and _pair(pool.dilation) == (1, 1)
-        and not pool.ceil_mode
-        and max(window) <= 4
-    )
-
-
-def _pair(size: int | tuple[int, ...]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def _has_hooks(module: nn.Module) -> bool:

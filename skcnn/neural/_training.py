@@ -23,15 +23,16 @@ from skcnn.neural._flat import FlatParameters
 from skcnn.neural._losses import Loss
 from skcnn.neural._modules import FlattenImages, GlobalAverage, SeededDropout
 from skcnn.neural._optimizers import OPTIMIZERS
+from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._targets import LabelTargets, Targets
 
 # Larger batches go through a network in parts of so many images, whose maps stay in the cache.
-_PART = 64
+_PART = 128
 _APART = {
     nn.Conv2d,
     nn.Linear,
-    nn.MaxPool2d,
+    TileMaxima,
     nn.AvgPool2d,
     nn.ZeroPad2d,
     nn.ReLU,
@@ -178,7 +179,7 @@ class LeanNet(NeuralNet):
             losses.append(loss)
             sizes.append(len(batch.targets))
             if watched:
-                self._notify_batch_end("train", batch, torch.as_tensor(loss), outputs)
+                self._notify_batch_end("train", batch, torch.as_tensor(loss, device="cpu"), outputs)
         if not watched:
             self.history.new_batch()  # skorch's Checkpoint looks at the last batch of an epoch
         self.n_images_seen_ += len(batches)
@@ -311,7 +312,7 @@ class LeanNet(NeuralNet):
         if plan.ema_decay is not None:
             self.average_ = WeightAverage(self.module_, self.flat_, plan.ema_decay)
             if plan.state is not None and "weights" in plan.state:
-                weights = [torch.as_tensor(value) for value in plan.state["weights"]]
+                weights = [torch.as_tensor(value, device="cpu") for value in plan.state["weights"]]
                 self.average_.go_on(weights, plan.state["n_steps"])
         return self
 
@@ -398,7 +399,7 @@ def warn_if_interrupted(net: LeanNet, *, stacklevel: int) -> None:
 
 def _load_tensors(state: dict[str, torch.Tensor], arrays: dict[str, Any]) -> None:
     for name, value in arrays.items():
-        state[name].copy_(torch.as_tensor(value))
+        state[name].copy_(torch.as_tensor(value, device="cpu"))
 
 
 def _clip(gradient: torch.Tensor, max_norm: float) -> None:
@@ -408,9 +409,9 @@ def _clip(gradient: torch.Tensor, max_norm: float) -> None:
 def _mean(losses: list, sizes: list[int]) -> float:
     # One look at the device an epoch, not one a batch.
     by_hand = not isinstance(losses[0], torch.Tensor)
-    values = (torch.tensor(losses) if by_hand else torch.stack(losses)).double().cpu()
-    weights = torch.tensor(sizes, dtype=torch.float64)
-    return float(values @ weights / weights.sum())
+    values = torch.tensor(losses, device="cpu") if by_hand else torch.stack(losses)
+    weights = torch.tensor(sizes, dtype=torch.float64, device="cpu")
+    return float(values.double().cpu() @ weights / weights.sum())
 
 
 def _treats_images_apart(module: nn.Module) -> bool:
