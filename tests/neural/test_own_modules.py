@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -168,6 +169,24 @@ def test_a_stream_repeats_and_goes_on(module, digits):
     whole = cnn(module, shuffle=False, max_iter=3).fit(X, y)
     for name, value in whole.weights_.items():
         np.testing.assert_allclose(streams[0].weights_[name], value, rtol=1e-5, atol=1e-6)
+
+
+class Dies(Callback):
+    """Ends a fit as if it had been killed, when its third epoch begins."""
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3:
+            raise ArithmeticError("on purpose")
+
+
+def test_a_fit_that_died_goes_on_from_its_checkpoint(module, digits, tmp_path):
+    network = cnn(module, max_iter=4)
+    expected = network.fit(*digits).weights_
+    network.set_params(checkpoint=tmp_path / "state", callbacks=[Dies()])
+    with pytest.raises(ArithmeticError):
+        network.fit(*digits)
+    resumed = cnn(module, max_iter=4, checkpoint=tmp_path / "state").fit(*digits)
+    ensure_same(resumed.weights_, expected)
 
 
 def test_warm_start_goes_on(module, digits):
