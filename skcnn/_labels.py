@@ -31,7 +31,8 @@ def encode_labels(
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < least_classes:
+        only = classes.tolist()[0]
         raise ValueError(
-            f"{name} needs images of at least 2 classes, but y has only one class: {classes[0]!r}."
+            f"{name} needs images of at least 2 classes, but y has only one class: {only!r}."
         )
     return classes, codes

@@ -62,8 +62,7 @@ class Standardizer:
             difference, total = chunk_mean - mean, total + added
             squares += variance * added + difference**2 * (total - added) * added / total
             mean = mean + difference * added / total
-        scale = np.sqrt(squares / total)
-        return cls(mean, np.where(scale > 1e-12 * (1 + np.abs(mean)), scale, 1.0))
+        return cls(mean, divisor(mean, np.sqrt(squares / total)))
 
     @classmethod
     def nothing(cls, n_channels: int) -> Standardizer:
@@ -79,6 +78,15 @@ class Standardizer:
         out = np.subtract(images, self.mean.astype(images.dtype), out=out)
         out /= self.scale.astype(images.dtype)
         return torch.from_numpy(out)
+
+
+def divisor(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Return what numbers are divided by: their standard deviation, or 1 if it is only rounding.
+
+    Numbers too large for a variance have none, NaN: training then says so, instead of seeing zeros.
+    """
+    known = np.where(np.isfinite(deviation), deviation, np.nan)
+    return np.where(known <= 1e-12 * np.abs(mean), 1.0, known)
 
 
 def _weighted_mean(pixels: np.ndarray, shares: np.ndarray) -> np.ndarray:
@@ -113,12 +121,14 @@ class Augmenter(NamedTuple):
         """Return images (m, h, w, c) changed."""
         changed = self.augment(as_input(torch.from_numpy(images)), self.generator)
         expected = (len(images), images.shape[3], *images.shape[1:3])
-        if tuple(getattr(changed, "shape", ())) != expected:
+        if not isinstance(changed, torch.Tensor) or tuple(changed.shape) != expected:
+            kind, shape = type(changed).__name__, tuple(getattr(changed, "shape", ()))
             raise ValueError(
                 "augment must return a tensor of the shape of its images (n, channels, height, "
-                f"width), {expected}; got {getattr(changed, 'shape', type(changed).__name__)}."
+                f"width), {expected}; got {kind}{f' {shape}' if shape else ''}."
             )
-        return np.ascontiguousarray(changed.permute(0, 2, 3, 1).numpy(), dtype=images.dtype)
+        rows = changed.detach().cpu().permute(0, 2, 3, 1).numpy()
+        return np.ascontiguousarray(rows, dtype=images.dtype)
 
 
 class TrainingBatches(Dataset):
@@ -197,7 +207,7 @@ class TrainingBatches(Dataset):
     @property
     def bounds(self) -> list[int]:
         """Where batches begin, and where the last one ends."""
-        smallest = min(2, self._batch_size)
+        smallest = min(2, self._batch_size, len(self))
         return [*range(0, len(self) - smallest + 1, self._batch_size), len(self)]
 
     def in_order(self) -> TrainingBatches:

@@ -15,6 +15,7 @@ from sklearn.utils import check_array
 from sklearn.utils.multiclass import type_of_target
 
 from skcnn._labels import encode_labels
+from skcnn.neural._batches import divisor
 from skcnn.neural._losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -192,7 +193,9 @@ class NumberTargets(Targets):
         y, shares = self.values[chosen], None if weights is None else weights[chosen]
         self.mean = np.average(y, axis=0, weights=shares)
         scale = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=shares))
-        self.scale = np.where(scale > 1e-12 * (1 + np.abs(self.mean)), scale, 1.0)
+        self.scale = divisor(self.mean, scale)
+        if not np.isfinite(self.scale).all():
+            raise ValueError("y holds numbers too large to be standardised: divide them.")
         self.values = (self.values - self.mean) / self.scale
 
     def loss(self, estimator: Any) -> Loss:
