@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import get_scorer_names
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
@@ -70,7 +69,7 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "augment": [callable, None],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "scoring": [StrOptions({"loss", *get_scorer_names()}), callable, None],
+        "scoring": [str, callable, None],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "warm_start": ["boolean"],
         "checkpoint": [str, os.PathLike, None],
@@ -301,7 +300,7 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Return the network on the CPU, before there are weights."""
         with torch.device("meta"):  # torch shall not draw any
             network = self._layers(image_shape, n_outputs, 0)
-        return network.to_empty(device="cpu")
+        return network.to(torch.float32).to_empty(device="cpu")  # not torch's default type
 
     def _blank_network(self) -> nn.Module:
         """Return the fitted network on the CPU, without its weights."""

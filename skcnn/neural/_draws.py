@@ -17,8 +17,7 @@ class Draws:
 
     def uniform(self, low: float, high: float) -> torch.Tensor:
         """Return one number an image, between `low` and `high`."""
-        numbers = torch.rand(self._n_images, **self._source())
-        return numbers.to(self._images) * (high - low) + low
+        return self._uniform().to(self._images) * (high - low) + low
 
     def uniform_around_0(self, limit: float) -> torch.Tensor:
         """Return one number an image, between minus `limit` and `limit`."""
@@ -26,7 +25,13 @@ class Draws:
 
     def integers(self, low: int, high: int) -> torch.Tensor:
         """Return one integer an image; `low` and `high` are among them."""
-        numbers = torch.randint(low, high + 1, (self._n_images,), **self._source())
+        numbers = torch.randint(
+            low,
+            high + 1,
+            (self._n_images,),
+            generator=self._generator,
+            device=self._generator.device,
+        )
         return numbers.to(self._images.device)
 
     def normal(self, *shape: int) -> torch.Tensor:
@@ -35,9 +40,15 @@ class Draws:
 
     def flips(self, axes: str | None) -> torch.Tensor:
         """Return whether each image is upside down and left to right, shape (m, 2)."""
-        coins = torch.rand(self._n_images, 2, **self._source()) < 0.5
-        allowed = torch.tensor([axes in ("vertical", "both"), axes in ("horizontal", "both")])
-        return (coins & allowed.to(coins.device)).to(self._images.device)
+        coins = self._uniform(2) < 0.5
+        allowed = torch.tensor(
+            [axes in ("vertical", "both"), axes in ("horizontal", "both")], device=coins.device
+        )
+        return (coins & allowed).to(self._images.device)
+
+    def _uniform(self, *shape: int) -> torch.Tensor:
+        return torch.rand(self._n_images, *shape, **self._source())
 
     def _source(self) -> dict:
-        return {"generator": self._generator, "device": self._generator.device}
+        device = self._generator.device
+        return {"generator": self._generator, "device": device, "dtype": torch.float32}

@@ -48,6 +48,9 @@ class NetworkFit:
         self.max_iter = 1 if in_stream else estimator.max_iter
         self.context = estimator._init_callback_context(max_subtasks=self.max_iter)
 
+    # Others may have switched gradients off around the fit.
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def run(
         self,
         X: Any,
@@ -90,9 +93,7 @@ class NetworkFit:
             self.targets = estimator._known_targets(y, n_images, in_stream=self.in_stream)
         else:
             self.targets = estimator._first_targets(y, n_images, classes)
-        with _of("class_weight"):
-            weights = estimator._weigh(self.weights, self.targets)
-            self.weights = _checked_weights(weights, n_images)
+        self.weights = estimator._weigh(self.weights, self.targets)
         self.device = training_device(estimator.device)
         self.dtype = estimator._training_type(self.images.dtype)
         estimator._blank_layers(self.shape, self.targets.n_outputs)

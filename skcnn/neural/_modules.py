@@ -162,7 +162,8 @@ def to_arrays(network: nn.Module) -> dict[str, np.ndarray]:
 
 def load_arrays(network: nn.Module, arrays: dict[str, np.ndarray]) -> None:
     """Put the arrays of :func:`to_arrays` into a network of the same layers."""
-    network.load_state_dict({name: torch.tensor(value) for name, value in arrays.items()})
+    state = {name: torch.tensor(value, device="cpu") for name, value in arrays.items()}
+    network.load_state_dict(state)
 
 
 def fold_batch_norm(network: nn.Module) -> None:

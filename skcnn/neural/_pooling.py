@@ -71,7 +71,9 @@ class _CompiledMaxima(torch.autograd.Function):
 
 
 def _empty(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last)
+    return torch.empty(
+        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
+    )
 
 
 def _images(maps: torch.Tensor) -> np.ndarray:

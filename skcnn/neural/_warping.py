@@ -7,7 +7,7 @@ and of their type.
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import grid_sample
@@ -118,8 +118,9 @@ def smoothing_weights(size: int, smoothness: float) -> torch.Tensor:
     spacing = max(1.0, smoothness)
     first = -ceil(3 * smoothness / spacing)
     last = ceil((size - 1 + 3 * smoothness) / spacing)
-    centres = torch.arange(first, last + 1, dtype=torch.float64) * spacing
-    distances = torch.arange(size, dtype=torch.float64)[:, None] - centres
+    options: dict[str, Any] = {"dtype": torch.float64, "device": "cpu"}
+    centres = torch.arange(first, last + 1, **options) * spacing
+    distances = torch.arange(size, **options)[:, None] - centres
     weights = torch.exp(-0.5 * (distances / smoothness) ** 2)
     return weights / weights.norm(dim=1, keepdim=True)
 
