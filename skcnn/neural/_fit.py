@@ -93,7 +93,9 @@ class NetworkFit:
             self.targets = estimator._known_targets(y, n_images, in_stream=self.in_stream)
         else:
             self.targets = estimator._first_targets(y, n_images, classes)
-        self.weights = estimator._weigh(self.weights, self.targets)
+        with _of("class_weight"):
+            weights = estimator._weigh(self.weights, self.targets)
+            self.weights = _checked_weights(weights, n_images)
         self.device = training_device(estimator.device)
         self.dtype = estimator._training_type(self.images.dtype)
         estimator._blank_layers(self.shape, self.targets.n_outputs)
