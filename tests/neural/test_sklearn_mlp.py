@@ -8,7 +8,7 @@ its own. Of the 59 tests of scikit-learn 1.9, each parametrisation counted:
 13  want solver="lbfgs". 8 of them pass with "adam", which needs more epochs for some (CHANGED); 2
     pass in their parametrisation with "adam" and "sgd"; 3 are about the number of calls of lbfgs.
  6  look at private attributes. 3 of them pass without these lines (CHANGED); the learning rate of a
-    warm start is tested in test_streams.py; the gradient in test_training.py; 1 works out a step
+    warm start is tested in test_streams.py; the gradient in test_dense_step.py; 1 works out a step
     from weights that it sets in a network that has not been fitted.
  6  want something else than we do: sparse X (2), a rare class refused instead of kept in training,
     y of one class accepted, training that diverges accepted, and that one row is not standardised
