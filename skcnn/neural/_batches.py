@@ -135,8 +135,7 @@ class TrainingBatches(Dataset):
     """The images and targets of a training or validation set, batch by batch.
 
     Every iteration is one epoch; the order is drawn from `rng` anew each time, or kept if it is
-    None. A last batch of a single image goes with the one before it, because batch normalisation
-    has no statistics of one image; with a batch size of one every batch is a single image.
+    None. With a batch size of one every batch is a single image.
 
     It is a data set of skorch, whose callbacks look for `X` and `y`: itself and the targets.
 
@@ -168,6 +167,11 @@ class TrainingBatches(Dataset):
 
     augmenter : Augmenter or None
         What changes the images of each batch.
+
+    least : int, default=2
+        If fewer images are left for the last batch, they go with the one before it. Batch
+        normalisation has no statistics of one image and bad ones of a few: an epoch that ends with
+        a batch of two may undo much of what it has learnt.
     """
 
     def __init__(
@@ -183,9 +187,11 @@ class TrainingBatches(Dataset):
         dtype: torch.dtype = torch.float32,
         rng: np.random.RandomState | None = None,
         augmenter: Augmenter | None = None,
+        least: int = 2,
     ) -> None:
         self._images, self._indices = images, indices
         self._batch_size, self._standardizer = batch_size, standardizer
+        self._least = min(least, batch_size)
         self._device, self._dtype, self._rng = device, dtype, rng
         self._augmenter = augmenter
         numbers = targets.dtype.kind == "f"
@@ -207,7 +213,7 @@ class TrainingBatches(Dataset):
     @property
     def bounds(self) -> list[int]:
         """Where batches begin, and where the last one ends."""
-        smallest = min(2, self._batch_size, len(self))
+        smallest = min(self._least, len(self))
         return [*range(0, len(self) - smallest + 1, self._batch_size), len(self)]
 
     def in_order(self) -> TrainingBatches:

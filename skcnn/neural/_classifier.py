@@ -6,7 +6,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -180,7 +180,11 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
         return self.out_activation_ == "logistic"
 
     def _activate(self, outputs: np.ndarray) -> np.ndarray:
-        return expit(outputs) if self._is_multilabel() else softmax(outputs, axis=1)
+        if self._is_multilabel():
+            return expit(outputs)
+        # SciPy's softmax takes a tenth of the time that a small network needs for an image.
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
 
     def _deactivate(self, values: np.ndarray) -> np.ndarray:
         smallest = np.finfo(values.dtype).tiny

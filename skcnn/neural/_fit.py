@@ -21,7 +21,7 @@ from skcnn.neural._batches import Augmenter, Standardizer, TrainingBatches
 from skcnn.neural._callbacks import EpochPrinter, Patience, TaskReporter
 from skcnn.neural._checkpoint import Checkpoint
 from skcnn.neural._fingerprint import fingerprint
-from skcnn.neural._modules import count_parameters, lay_out, to_arrays
+from skcnn.neural._modules import count_parameters, lay_out, normalises_batches, to_arrays
 from skcnn.neural._prediction import rebuild
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
@@ -239,6 +239,7 @@ class NetworkFit:
             self.weights,
             rng=self.rng if estimator.shuffle else None,
             augmenter=None if augment is None else Augmenter(augment, self.draws),
+            least=max(2, self.batch_size // 2) if normalises_batches(self.network) else 2,
         )
         validating = None if self.validation is None else batches(*self.validation)
         try:

@@ -211,6 +211,12 @@ def _plainly(network: nn.Module, images: tuple[torch.Tensor]) -> torch.Tensor:
     return images[0].clone(memory_format=torch.contiguous_format)
 
 
+def normalises_batches(network: nn.Module) -> bool:
+    """Tell whether there is batch normalisation in a network."""
+    kinds = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
+    return any(isinstance(layer, kinds) for layer in network.modules())
+
+
 def count_parameters(network: nn.Module) -> int:
     """Return the number of weights that training changes."""
     return sum(prod(weight.shape) for weight in network.parameters() if weight.requires_grad)

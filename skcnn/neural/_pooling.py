@@ -11,6 +11,8 @@ from torch import nn
 
 # One core of the compiled kernel keeps up with so many of torch's.
 _MOST_THREADS = 4
+# Values of so few maps that one call of torch's own is the shortest way.
+_FEW = 100_000
 
 
 class TileMaxima(nn.MaxPool2d):
@@ -29,9 +31,13 @@ class TileMaxima(nn.MaxPool2d):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the maxima of (n, channels, height, width)."""
         if inputs.device.type == "cpu":
-            if not inputs.requires_grad:
+            if not inputs.requires_grad and inputs.numel() >= _FEW:
                 return maxima_of_slices(inputs, *self.tile)
-            if self.tile == (2, 2) and torch.get_num_threads() <= _MOST_THREADS:
+            if (
+                inputs.requires_grad
+                and self.tile == (2, 2)
+                and torch.get_num_threads() <= _MOST_THREADS
+            ):
                 return _CompiledMaxima.apply(inputs)
         return super().forward(inputs)
 

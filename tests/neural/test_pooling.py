@@ -34,8 +34,9 @@ def test_maxima_and_gradients_are_torchs(shape, dtype, channels_last, rounded):
 
 @pytest.mark.parametrize("tile", [(2, 2), (1, 3), (3, 2), (4, 4), (1, 1)])
 @pytest.mark.parametrize("shape", [(2, 3, 9, 10), (1, 1, 4, 4)])
-def test_maxima_of_slices_are_torchs(tile, shape):
+def test_maxima_of_slices_are_torchs(tile, shape, monkeypatch):
     inputs = maps(shape)
+    monkeypatch.setattr(_pooling, "_FEW", 0)
     expected = nn.functional.max_pool2d(inputs, tile)
     assert torch.equal(maxima_of_slices(inputs, *tile), expected)
     assert torch.equal(TileMaxima(tile)(inputs), expected)
@@ -56,8 +57,10 @@ def test_many_threads_are_left_to_torch_with_the_same_result(monkeypatch):
     assert torch.equal(TileMaxima((2, 2))(inputs), compiled)
 
 
+@pytest.mark.parametrize("few", [0, 10**6])
 @pytest.mark.parametrize("needs_gradient", [False, True])
-def test_not_a_number_stays(needs_gradient):
+def test_not_a_number_stays(needs_gradient, few, monkeypatch):
+    monkeypatch.setattr(_pooling, "_FEW", few)
     inputs = torch.zeros(1, 1, 2, 8)
     for tile, (row, column) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
         inputs[0, 0, row, 2 * tile + column] = torch.nan
