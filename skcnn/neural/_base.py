@@ -263,10 +263,11 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         # A copy of a factory would be another one.
         return {name: v if callable(v) else deepcopy(v) for name, v in values.items()}
 
-    def _training_type(self, images: np.dtype) -> torch.dtype:
+    def _training_type(self, images: np.dtype, device: torch.device) -> torch.dtype:
         if self.precision != "auto":
             return _PRECISIONS[self.precision]
-        double = self._follows_dtype and images == np.float64
+        # float64 is slow on most accelerators, and missing on some.
+        double = self._follows_dtype and images == np.float64 and device.type == "cpu"
         return torch.float64 if double else torch.float32
 
     def _solver_options(self) -> dict[str, Any]:

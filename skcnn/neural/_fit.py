@@ -97,7 +97,7 @@ class NetworkFit:
             weights = estimator._weigh(self.weights, self.targets)
             self.weights = _checked_weights(weights, n_images)
         self.device = training_device(estimator.device)
-        self.dtype = estimator._training_type(self.images.dtype)
+        self.dtype = estimator._training_type(self.images.dtype, self.device)
         estimator._blank_layers(self.shape, self.targets.n_outputs)
         self.images.ensure_finite()
 

@@ -18,7 +18,7 @@ from skcnn.neural._parameter_docs import documented
     "coefs_, intercepts_",
     "n_layers_",
     auto_batch_size="200, as in scikit-learn",
-    auto_precision="that of the images, float32 for integers",
+    auto_precision="that of the images on the CPU, and float32 for integers and elsewhere",
     and_targets="",
     loss_unit="",
 )

@@ -18,7 +18,7 @@ from skcnn.neural._regressor import NeuralRegressor
     "coefs_, intercepts_",
     "n_layers_",
     auto_batch_size="200, as in scikit-learn",
-    auto_precision="that of the images, float32 for integers",
+    auto_precision="that of the images on the CPU, and float32 for integers and elsewhere",
     and_targets=" of `X`, and `y` for the squared error,",
     loss_unit="; of numbers brought to variance 1 if `standardize`",
 )

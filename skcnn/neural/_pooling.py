@@ -36,6 +36,7 @@ class TileMaxima(nn.MaxPool2d):
             if (
                 inputs.requires_grad
                 and self.tile == (2, 2)
+                and inputs.dtype != torch.bfloat16  # NumPy has no such type
                 and torch.get_num_threads() <= _MOST_THREADS
             ):
                 return _CompiledMaxima.apply(inputs)
