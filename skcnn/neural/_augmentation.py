@@ -185,7 +185,9 @@ class Augmentation(BaseEstimator):
         self._largest_shift()
         self._scale_range()
 
-    def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def __call__(
+        self, images: torch.Tensor, generator: torch.Generator, *, alike: bool = False
+    ) -> torch.Tensor:
         """Return changed copies of the images.
 
         Parameters
@@ -195,6 +197,9 @@ class Augmentation(BaseEstimator):
 
         generator : torch.Generator
             Where all random numbers come from; its state moves on.
+
+        alike : bool, default=False
+            Whether all images are changed in the same way, that of a single one.
 
         Returns
         -------
@@ -211,7 +216,7 @@ class Augmentation(BaseEstimator):
         """
         self.check()
         _ensure_image_tensor(images)
-        draws = Draws(generator, images)
+        draws = Draws(generator, images, alike=alike)
         changed = self._cut(self._moved(self._lit(images, draws), draws), draws)
         return _laid_out_as(images, images.clone() if changed is images else changed)
 

@@ -356,10 +356,9 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         for view in range(1 + changes):
             for sample in range(max(1, self.n_dropout_samples)):
                 masks = torch.Generator(device).manual_seed(int(seed) + sample)
-                draws = torch.Generator().manual_seed(int(seed) + view)
                 change = None
                 if view and self.augment is not None:
-                    change = Augmenter(self.augment, draws)
+                    change = Augmenter(self.augment, torch.Generator(), int(seed) + view)
                 yield (masks if self.n_dropout_samples else None), change
 
     @abstractmethod

@@ -13,6 +13,7 @@ import torch
 from skorch.dataset import Dataset
 
 from skcnn.images import ImageBatch
+from skcnn.neural._augmentation import Augmentation
 
 # Images are read and converted in groups of whole batches of about this size: few calls for small
 # images, little memory for large ones.
@@ -112,14 +113,24 @@ class Batch(NamedTuple):
 
 
 class Augmenter(NamedTuple):
-    """What changes training images before they are standardised, and its random generator."""
+    """What changes training images before they are standardised, and its random generator.
 
-    augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+    With a `seed` every batch begins with it, and skcnn's own augmentation changes all images alike:
+    what is predicted for one then does not depend on its company.
+    """
+
+    augment: Callable[..., torch.Tensor]
     generator: torch.Generator
+    seed: int | None = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return images (m, h, w, c) changed."""
-        changed = self.augment(as_input(torch.from_numpy(images)), self.generator)
+        options = {}
+        if self.seed is not None:
+            self.generator.manual_seed(self.seed)
+            options = {"alike": True} if isinstance(self.augment, Augmentation) else {}
+        inputs = as_input(torch.from_numpy(images))
+        changed = self.augment(inputs, self.generator, **options)
         expected = (len(images), images.shape[3], *images.shape[1:3])
         if not isinstance(changed, torch.Tensor) or tuple(changed.shape) != expected:
             kind, shape = type(changed).__name__, tuple(getattr(changed, "shape", ()))

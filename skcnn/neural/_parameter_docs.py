@@ -192,7 +192,7 @@ _PARAMETERS = {
     "n_augmentations": (
         "int",
         "Predictions are averaged over the images and so many versions of them that `augment` "
-        "has changed.",
+        "has changed; :class:`~skcnn.Augmentation` changes all images of a version alike.",
     ),
     "standardize": (
         "bool",

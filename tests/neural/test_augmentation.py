@@ -529,3 +529,13 @@ def test_angles_are_in_degrees():
     matrices, _ = inverses(quarter(ramps(500), seeded()))
     angles = np.arctan2(matrices[:, 0, 1], matrices[:, 0, 0])
     assert 0.95 * limit < np.abs(angles).max() <= limit + 1e-6
+
+
+def test_images_that_are_changed_alike_are_changed_as_one_is():
+    images = torch.rand(5, 3, 12, 10, generator=seeded(3))
+    every = {"shift": 2.5, "rotation": 20, "scale": 0.2, "shear": 5, "flip": "both", "elastic": 1.0}
+    augmentation = Augmentation(**every, cutout=4, brightness=0.2, contrast=0.3)
+    together = augmentation(images, seeded(0), alike=True)
+    for k in range(5):
+        alone = augmentation(images[k : k + 1], seeded(0))
+        np.testing.assert_allclose(together[k : k + 1], alone, atol=1e-6)

@@ -230,6 +230,14 @@ def test_changed_versions_repeat_themselves():
     np.testing.assert_array_equal(cnn.predict(X), expected.argmax(axis=1))
 
 
+@pytest.mark.parametrize("images", [slice(0, 1), slice(7, 20), slice(59, None)])
+def test_changed_versions_of_an_image_do_not_depend_on_its_company(images):
+    augment = Augmentation(shift=1, rotation=20, elastic=0.5, brightness=0.1)
+    cnn = CNNClassifier(**CNN, augment=augment, n_augmentations=3).fit(X, y)
+    alone = cnn.predict_proba(X[images])
+    np.testing.assert_allclose(alone, cnn.predict_proba(X)[images], atol=1e-6)
+
+
 def test_both_averages_together():
     mlp = MLPClassifier(**MLP, dropout=0.5, augment=Brighter()).fit(X, y)
     both = copy.deepcopy(mlp).set_params(n_dropout_samples=2, n_augmentations=1)
