@@ -21,6 +21,7 @@ from .neural import (
     CNNRegressor,
     MLPClassifier,
     MLPRegressor,
+    NetworkFeatures,
     ResidualNetwork,
 )
 
@@ -42,6 +43,7 @@ __all__ = [
     "LazyDescriptors",
     "MLPClassifier",
     "MLPRegressor",
+    "NetworkFeatures",
     "PixelExtractor",
     "ResidualNetwork",
     "SIFTExtractor",

@@ -54,10 +54,18 @@ def find_estimators():
 
 
 def make(estimator, **parameters):
-    """Return an instance that fits within a moment."""
+    """Return an instance that fits within a moment; a network in it gets what it does not know."""
     known = inspect.signature(estimator).parameters
     quick = {name: value for name, value in QUICK.items() if name in known}
+    if is_around_a_network(estimator):
+        inner = {name: parameters.pop(name) for name in parameters.keys() - known.keys()}
+        quick["estimator"] = make(skcnn.CNNClassifier, **inner)
     return estimator(**{**quick, **parameters})
+
+
+def is_around_a_network(estimator):
+    """Tell whether the parameters that say how images are stored are those of a network inside."""
+    return "estimator" in inspect.signature(estimator).parameters
 
 
 def reads_paths(estimator):

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -38,6 +38,9 @@ from skcnn.neural._schedules import PLANS, SKLEARN_SCHEDULES
 from skcnn.neural._summary import NetworkSummary, summarize
 from skcnn.neural._targets import Targets
 from skcnn.neural._training import warn_if_interrupted
+
+if TYPE_CHECKING:
+    from skcnn.neural._features import NetworkFeatures
 
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 
@@ -330,6 +333,36 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         return summarize(self._blank_network(), self._stored_shape())
+
+    def as_transformer(
+        self, layer: str | None = None, *, pool: str | None = None
+    ) -> NetworkFeatures:
+        """Return a transformer from images to the output of a layer of this network.
+
+        Parameters
+        ----------
+        layer : str or None, default=None
+            Name of the layer, as in :meth:`summary`; None stands for what goes into the output
+            layer.
+
+        pool : {"average", "max"} or None, default=None
+            What becomes of the pixels of each map. None keeps them.
+
+        Returns
+        -------
+        features : NetworkFeatures
+            Of a fitted network a fitted transformer, which keeps the network as it is now: neither
+            its own `fit` nor a later one of the network trains it again. Otherwise one whose `fit`
+            trains a clone of this estimator.
+
+        Raises
+        ------
+        ValueError
+            If the fitted network has no such layer.
+        """
+        from skcnn.neural._features import NetworkFeatures  # which is built on this class
+
+        return NetworkFeatures._of(self, layer=layer, pool=pool)
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs, averaged over thinned networks and changed images."""

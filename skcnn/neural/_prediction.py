@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -91,28 +92,41 @@ class Predictor:
 
 
 def predictor(estimator: Any, device: torch.device, dtype: np.dtype) -> Predictor:
-    """Return the fitted network of an estimator.
+    """Return the fitted network of an estimator."""
 
-    It is rebuilt from `weights_` if this process does not have it, or has it of other weights.
-    """
-    weights = list(estimator.weights_.values())
-    known, built = _rebuilt.get(estimator, ([], {}))
-    if len(known) != len(weights) or any(a is not b for a, b in zip(known, weights)):  # noqa: B905
-        built = {}
-        _rebuilt[estimator] = (weights, built)
-    if (device, dtype) not in built:
-        network = rebuild(estimator, TORCH_TYPES[dtype])
-        sizes = [prod(row.output_shape) for row in summarize(network, estimator._stored_shape())]
-        fold_batch_norm(network.eval())
+    def build() -> Predictor:
+        network = rebuild(estimator, TORCH_TYPES[dtype]).eval()
+        fold_batch_norm(network)
         lay_out(network)
-        network.to(device)
-        # A layer's input and output, and the layout that a convolution may want them in.
-        bytes_per_image = 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
-        standardizer = Standardizer(estimator.input_mean_, estimator.input_scale_)
-        built[device, dtype] = Predictor(
-            network, bytes_per_image, standardizer, device, TORCH_TYPES[dtype]
-        )
-    return built[device, dtype]
+        return ready(network, estimator, device, dtype)
+
+    return kept(estimator, estimator.weights_, (device, dtype), build)
+
+
+def kept(
+    owner: Any, weights: dict[str, np.ndarray], kind: tuple, build: Callable[[], Predictor]
+) -> Predictor:
+    """Return the owner's predictor of a kind.
+
+    It is built if this process does not have it, or has it of other weights.
+    """
+    arrays = list(weights.values())
+    known, built = _rebuilt.get(owner, ([], {}))
+    if len(known) != len(arrays) or any(a is not b for a, b in zip(known, arrays)):  # noqa: B905
+        built = {}
+        _rebuilt[owner] = (arrays, built)
+    if kind not in built:
+        built[kind] = build()
+    return built[kind]
+
+
+def ready(network: nn.Module, estimator: Any, device: torch.device, dtype: np.dtype) -> Predictor:
+    """Return what predicts with a network that was made of an estimator's."""
+    sizes = [prod(row.output_shape) for row in summarize(network, estimator._stored_shape())]
+    # A layer's input and output, and the layout that a convolution may want them in.
+    bytes_per_image = 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
+    standardizer = Standardizer(estimator.input_mean_, estimator.input_scale_)
+    return Predictor(network.to(device), bytes_per_image, standardizer, device, TORCH_TYPES[dtype])
 
 
 def rebuild(estimator: Any, dtype: torch.dtype) -> nn.Module:

@@ -83,7 +83,7 @@ def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> NetworkS
         The rows, an "input" first.
     """
     height, width, channels = image_shape
-    shapes = _output_shapes(network, (channels, height, width))
+    shapes = output_shapes(network, image_shape)
     names = {module: name for name, module in network.named_modules()}
     rows = [LayerRow("input", (channels, height, width), 0)]
     counted: set[int] = set()
@@ -98,21 +98,25 @@ def summarize(network: nn.Module, image_shape: tuple[int, int, int]) -> NetworkS
     return NetworkSummary(rows)
 
 
-def _output_shapes(
+def output_shapes(
     network: nn.Module, image_shape: tuple[int, int, int]
 ) -> dict[nn.Module, tuple[int, ...]]:
-    """Return the output shape of every module that is called, in the order of their first ends."""
+    """Return the output shape of every module that is called, in the order of their first ends.
+
+    Images are of a shape (height, width, channels).
+    """
+    height, width, channels = image_shape
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def remember(module: nn.Module, _: Any, output: Any) -> None:
         # A shape is taken at once: the next module may work in place.
-        first = next(_tensors(output), None)
+        first = next(tensors(output), None)
         shapes.setdefault(module, () if first is None else tuple(first.shape[1:]))
 
     hooks = [module.register_forward_hook(remember) for module in network.modules()]
     try:
         with _prediction_mode(network), torch.no_grad():
-            network(_images_for(network, image_shape))
+            network(_images_for(network, (channels, height, width)))
     finally:
         for hook in hooks:
             hook.remove()
@@ -141,12 +145,12 @@ def _prediction_mode(network: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _tensors(output: Any) -> Iterator[torch.Tensor]:
+def tensors(output: Any) -> Iterator[torch.Tensor]:
     """Yield the tensors of what a module returned: a tensor, or tensors in tuples or dicts."""
     if isinstance(output, torch.Tensor):
         yield output
     elif isinstance(output, Mapping):
-        yield from _tensors(list(output.values()))
+        yield from tensors(list(output.values()))
     elif isinstance(output, tuple | list):
         for part in output:
-            yield from _tensors(part)
+            yield from tensors(part)
