@@ -62,7 +62,7 @@ class MLPRegressor(Perceptron, NeuralRegressor):
     >>> from skcnn import MLPRegressor, load_digit_images
     >>> X, _ = load_digit_images(return_X_y=True)
     >>> ink = X.mean(axis=(1, 2))
-    >>> mlp = MLPRegressor((20,), max_iter=100, random_state=0, early_stopping=True)
+    >>> mlp = MLPRegressor(hidden_layer_sizes=(20,), max_iter=100, random_state=0)
     >>> mlp.fit(X[:1000], ink[:1000]).score(X[1000:], ink[1000:]) > 0.9
     True
     """
@@ -74,10 +74,10 @@ class MLPRegressor(Perceptron, NeuralRegressor):
 
     def __init__(
         self,
+        loss: str = "squared_error",
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: str = "relu",
         *,
-        loss: str = "squared_error",
         batch_norm: bool = False,
         input_dropout: float = 0.0,
         dropout: float = 0.0,

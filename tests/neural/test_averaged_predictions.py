@@ -74,7 +74,9 @@ def test_probabilities_are_the_mean_over_thinned_networks(n):
 
 
 def test_a_linear_regressor_averages_to_what_the_mean_mask_gives():
-    mlp = MLPRegressor((), input_dropout=0.4, max_iter=5, random_state=0).fit(X, y)
+    mlp = MLPRegressor(hidden_layer_sizes=(), input_dropout=0.4, max_iter=5, random_state=0).fit(
+        X, y
+    )
     mlp.set_params(n_dropout_samples=3)
     masks = 0.0
     for sample in range(3):

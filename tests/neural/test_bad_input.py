@@ -122,7 +122,7 @@ def test_images_and_numbers_of_any_usual_scale_are_standardised(factor):
     np.testing.assert_allclose(
         network.predict_proba(X * factor), expected.predict_proba(X), rtol=1e-6
     )
-    regressor = MLPRegressor((4,), max_iter=20, random_state=0)
+    regressor = MLPRegressor(hidden_layer_sizes=(4,), max_iter=20, random_state=0)
     numbers = rng.normal(size=20) + 3
     predicted = regressor.fit(X, numbers * factor).predict(X)
     np.testing.assert_allclose(predicted, factor * regressor.fit(X, numbers).predict(X), rtol=1e-6)

@@ -203,7 +203,7 @@ def test_saturated_units_have_the_gradient_of_autograd(scale, dtype):
 def test_divergence_is_an_error_and_not_a_warning_of_numpy(activation, loss):
     rng = np.random.RandomState(0)
     X, y = rng.rand(40, 3, 3), rng.rand(40) * 1e3
-    mlp = MLPRegressor((20, 20), activation, loss=loss, standardize=False, solver="sgd")
+    mlp = MLPRegressor(loss, (20, 20), activation, standardize=False, solver="sgd")
     mlp.set_params(learning_rate_init=1e30, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -69,7 +69,7 @@ def residual(*sizes):
 
 NETWORKS = {
     "MLPClassifier": MLPClassifier((12, 8), batch_norm=True, dropout=0.2, **QUICK),
-    "MLPRegressor": MLPRegressor((9,), activation="elu", **QUICK),
+    "MLPRegressor": MLPRegressor(hidden_layer_sizes=(9,), activation="elu", **QUICK),
     "CNNClassifier": CNNClassifier(((3, 4), 5), conv_dropout=0.1, **QUICK),
     "CNNRegressor": CNNRegressor((4,), kernel_size=4, pool="average", global_pool=True, **QUICK),
     "own module": CNNClassifier(module=Refined, **QUICK),

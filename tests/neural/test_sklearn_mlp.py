@@ -19,6 +19,7 @@ its own. Of the 59 tests of scikit-learn 1.9, each parametrisation counted:
 import inspect
 
 import pytest
+from sklearn import neural_network
 from sklearn.neural_network.tests import test_mlp
 
 from skcnn import MLPClassifier, MLPRegressor
@@ -111,3 +112,21 @@ def _known_failures(request):
 def test_tables_name_tests_that_there_are():
     assert {name.partition("[")[0] for name in CANNOT_PASS} <= set(THEIRS)
     assert CHANGED.keys() <= CANNOT_PASS.keys()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (neural_network.MLPClassifier, MLPClassifier),
+        (neural_network.MLPRegressor, MLPRegressor),
+    ],
+)
+def test_parameters_are_scikit_learns_in_order_and_default(theirs, ours):
+    known = inspect.signature(ours).parameters
+    for position, (name, parameter) in enumerate(inspect.signature(theirs).parameters.items()):
+        if name == "max_fun":  # of lbfgs
+            continue
+        assert known[name].default == parameter.default
+        if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+            assert list(known)[position] == name
+            assert known[name].kind is parameter.kind

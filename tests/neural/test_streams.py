@@ -115,7 +115,7 @@ def test_a_stream_of_chunks_is_learnt():
 
 def test_statistics_are_those_of_the_first_chunk():
     X, y = images()
-    mlp = MLPRegressor((8,), random_state=0).partial_fit(X[:20], y[:20])
+    mlp = MLPRegressor(hidden_layer_sizes=(8,), random_state=0).partial_fit(X[:20], y[:20])
     mlp.partial_fit(X[20:] * 100, y[20:] * 100)
     np.testing.assert_allclose(mlp.input_mean_, X[:20].mean())
     np.testing.assert_allclose(mlp.input_scale_, X[:20].std())
@@ -183,7 +183,7 @@ def test_later_calls_cannot_change_what_the_first_has_fixed():
 
 def test_numbers_of_another_width_are_refused():
     X, y = images()
-    mlp = MLPRegressor((8,)).partial_fit(X, np.stack([y, y], axis=1))
+    mlp = MLPRegressor(hidden_layer_sizes=(8,)).partial_fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match="1 numbers an image, the first y 2"):
         mlp.partial_fit(X, y)
     labels = MLPClassifier((8,)).partial_fit(X, np.stack([y > 0, y > 1], axis=1).astype(int))

@@ -176,7 +176,7 @@ def test_columns_of_one():
     with pytest.warns(UserWarning, match="column-vector"):
         classifier = MLPClassifier((5,), max_iter=2).fit(X, y)
     assert classifier.predict(X).shape == (120,)
-    ours = MLPRegressor((5,), max_iter=2).fit(X, X[:, :1])
+    ours = MLPRegressor(hidden_layer_sizes=(5,), max_iter=2).fit(X, X[:, :1])
     theirs = SklearnRegressor(hidden_layer_sizes=(5,), max_iter=2).fit(X, X[:, 0])
     assert ours.predict(X).shape == theirs.predict(X).shape == (120,)
     assert ours.score(X, X[:, :1]) == r2_score(X[:, :1], ours.predict(X))
@@ -186,7 +186,9 @@ def test_columns_of_one():
 def test_several_numbers_of_very_different_scales_train_alike():
     X, rng = table()
     y = X @ rng.normal(size=(5, 3)) * [1e-6, 1.0, 1e6] + [0, 5, -1e8]
-    mlp = MLPRegressor((30,), max_iter=300, learning_rate_init=0.01, random_state=0).fit(X, y)
+    mlp = MLPRegressor(
+        hidden_layer_sizes=(30,), max_iter=300, learning_rate_init=0.01, random_state=0
+    ).fit(X, y)
     assert mlp.predict(X).shape == (120, 3)
     assert (r2_score(y, mlp.predict(X), multioutput="raw_values") > 0.95).all()
     # Each as if it were alone but for what they share.
@@ -196,7 +198,9 @@ def test_several_numbers_of_very_different_scales_train_alike():
 
 def test_a_constant_number_is_learnt():
     X, _ = table()
-    mlp = MLPRegressor((5,), max_iter=300, learning_rate_init=0.01, random_state=0)
+    mlp = MLPRegressor(
+        hidden_layer_sizes=(5,), max_iter=300, learning_rate_init=0.01, random_state=0
+    )
     np.testing.assert_allclose(mlp.fit(X, np.full(120, 7.0)).predict(X), 7, atol=0.6)
     assert mlp.target_scale_ == 1
 
@@ -214,8 +218,10 @@ def test_numbers_of_any_type(given):
         "frame": pd.DataFrame({"a": y, "b": -y}),
         "series": pd.Series(y),
     }[given]
-    mlp = MLPRegressor((5,), max_iter=2, random_state=0).fit(X, y)
-    again = MLPRegressor((5,), max_iter=2, random_state=0).fit(X, np.asarray(y, dtype=float))
+    mlp = MLPRegressor(hidden_layer_sizes=(5,), max_iter=2, random_state=0).fit(X, y)
+    again = MLPRegressor(hidden_layer_sizes=(5,), max_iter=2, random_state=0).fit(
+        X, np.asarray(y, dtype=float)
+    )
     np.testing.assert_array_equal(mlp.predict(X), again.predict(X))
 
 
@@ -234,7 +240,7 @@ def test_numbers_of_any_type(given):
 )
 def test_numbers_that_cannot_be_learnt(y, message):
     X, _ = table()
-    mlp = MLPRegressor((5,), loss="poisson")
+    mlp = MLPRegressor(hidden_layer_sizes=(5,), loss="poisson")
     with pytest.raises(ValueError, match=message):
         mlp.fit(X, y)
     assert not hasattr(mlp, "weights_")
@@ -242,14 +248,20 @@ def test_numbers_that_cannot_be_learnt(y, message):
 
 def test_negative_numbers_are_refused_in_every_call():
     X, _ = table()
-    mlp = MLPRegressor((5,), loss="poisson").partial_fit(X, np.ones(120))
+    mlp = MLPRegressor(hidden_layer_sizes=(5,), loss="poisson").partial_fit(X, np.ones(120))
     with pytest.raises(ValueError, match="loss='poisson' needs y of at least 0"):
         mlp.partial_fit(X, np.full(120, -1.0))
 
 
 def test_counts_that_are_all_zero():
     X, _ = table()
-    mlp = MLPRegressor((5,), loss="poisson", max_iter=200, learning_rate_init=0.01, random_state=0)
+    mlp = MLPRegressor(
+        hidden_layer_sizes=(5,),
+        loss="poisson",
+        max_iter=200,
+        learning_rate_init=0.01,
+        random_state=0,
+    )
     predicted = mlp.fit(X, np.zeros(120)).predict(X)
     assert (predicted > 0).all()
     assert (predicted < 0.2).all()

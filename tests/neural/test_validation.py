@@ -22,7 +22,9 @@ VALIDATION = {"X_val": X_val, "y_val": y_val}
 
 mlp_of = {
     "classifier": lambda **p: MLPClassifier((8,), random_state=0, batch_size=20, **p),
-    "regressor": lambda **p: MLPRegressor((8,), random_state=0, batch_size=20, **p),
+    "regressor": lambda **p: MLPRegressor(
+        hidden_layer_sizes=(8,), random_state=0, batch_size=20, **p
+    ),
 }
 cnn_of = {
     "classifier": lambda **p: CNNClassifier((4,), hidden_layer_sizes=(8,), random_state=0, **p),
@@ -186,9 +188,11 @@ def test_validation_data_that_do_not_fit_are_refused(given, message):
 def test_numbers_for_validation_that_do_not_fit_are_refused():
     two = np.stack([y_val, y_val], axis=1)
     with pytest.raises(ValueError, match=r"y_val.*2 numbers an image, the first y 1"):
-        MLPRegressor((8,)).fit(X, y, X_val=X_val, y_val=two)
+        MLPRegressor(hidden_layer_sizes=(8,)).fit(X, y, X_val=X_val, y_val=two)
     with pytest.raises(ValueError, match=r"y_val.*at least 0"):
-        MLPRegressor((8,), loss="poisson").fit(X, y, X_val=X_val, y_val=y_val - 1)
+        MLPRegressor(hidden_layer_sizes=(8,), loss="poisson").fit(
+            X, y, X_val=X_val, y_val=y_val - 1
+        )
 
 
 def test_images_for_validation_may_be_stored_otherwise():
