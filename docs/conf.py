@@ -28,7 +28,10 @@ suppress_warnings = ["config.cache"]  # sphinx-gallery's order key is a class
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections give the types
 numpydoc_show_class_members = False  # the class template lists them
-extlinks = {"doi": ("https://doi.org/%s", "doi:%s")}
+extlinks = {
+    "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
+    "doi": ("https://doi.org/%s", "doi:%s"),
+}
 
 # -- pages ----------------------------------------------------------------------------------------
 
