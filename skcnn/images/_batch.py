@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ LAYOUTS = (
     "(n, height, width) for grey images, (n, height, width, channels) for colour images, "
     "or flat rows (n, n_values) with image_shape"
 )
+
+_HELD_CHUNK_MIB = 16
 
 
 class ImageBatch:
@@ -215,6 +218,22 @@ class ImageBatch:
         for rows in self.chunks(chunk_mib):
             raw = np.asarray(self._source[rows])
             _ensure_finite(_as_numbers(raw), range(rows.start, rows.stop))
+
+    def held(self, most_bytes: int) -> ImageBatch:
+        """Return the batch with its images in memory, as they are stored, if that is not too much.
+
+        For whoever reads them again and again: files are then decoded once. A batch that is in
+        memory, or mapped to it, or would take more than `most_bytes`, is returned itself.
+        """
+        shape = (len(self), *self._source.shape[1:])
+        if isinstance(self._source, np.ndarray) or prod(shape) * self._stored.itemsize > most_bytes:
+            return self
+        stored = np.empty(shape, self._stored)
+        for rows in self.chunks(_HELD_CHUNK_MIB):
+            stored[rows] = self._source[rows.start : rows.stop]
+        batch = copy.copy(self)
+        batch._source = stored
+        return batch
 
     def _as_images(self, raw: np.ndarray) -> np.ndarray:
         images = raw.reshape(len(raw), *self._one_image)

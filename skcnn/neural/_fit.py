@@ -27,6 +27,9 @@ from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
 from skcnn.neural._training import LeanNet, TrainingPlan, make_net
 
+# Images in files and data sets are read once if they take no more than this, else every epoch.
+_HELD_BYTES = 256 * 2**20
+
 
 class NetworkFit:
     """A fit under way.
@@ -100,6 +103,7 @@ class NetworkFit:
         self.dtype = estimator._training_type(self.images.dtype, self.device)
         estimator._blank_layers(self.shape, self.targets.n_outputs)
         self.images.ensure_finite()
+        self.images = self.images.held(_HELD_BYTES)
 
     def _start_generators(self) -> None:
         """Seed the order of images, the weights, dropout and augmentation."""

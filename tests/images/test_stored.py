@@ -52,3 +52,28 @@ def test_infinite_images_are_refused_at_once_or_later(dtype):
 def test_steps_are_refused():
     with pytest.raises(ValueError, match="step 1"):
         ImageBatch(np.zeros((9, 5, 4), np.uint8)).read_stored(slice(0, 8, 2))
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 4), (7, 20), (7, 3, 5, 4)])
+def test_a_batch_that_is_held_reads_the_same_and_its_source_no_more(shape, monkeypatch):
+    source = SliceOnly(random_images(shape, np.uint8))
+    monkeypatch.setattr("skcnn.images._batch._HELD_CHUNK_MIB", 1e-4)
+    channel_axis = 1
+    batch = ImageBatch(
+        source, image_shape=shape[1:] if len(shape) > 2 else (5, 4), channel_axis=channel_axis
+    )
+    held = batch.held(source._array.nbytes)
+    assert source.rows_read == 7
+    assert len(source.reads) > 1
+    np.testing.assert_array_equal(held.take([3, 1]), batch.take([3, 1]))
+    source.reads.clear()
+    held.read(slice(0, 7))
+    assert source.reads == []
+
+
+def test_what_is_too_large_or_in_memory_is_not_held():
+    X = random_images((7, 5, 4), np.uint8)
+    source = ImageBatch(SliceOnly(X))
+    assert source.held(X.nbytes - 1) is source
+    in_memory = ImageBatch(X)
+    assert in_memory.held(X.nbytes) is in_memory

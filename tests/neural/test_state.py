@@ -12,6 +12,7 @@ import torch
 
 from skcnn import CNNClassifier, MLPClassifier, load_digit_images
 from skcnn.images import ImageBatch
+from tests.images.containers import SliceOnly
 
 
 @pytest.fixture(scope="module")
@@ -196,3 +197,15 @@ def test_string_labels_come_back(digits):
     cnn = CNNClassifier((8,), max_iter=8, random_state=0).fit(X, names[y])
     assert cnn.score(X, names[y]) > 0.9
     assert list(cnn.classes_) == sorted(names)
+
+
+@pytest.mark.parametrize("most", [0, 10**9])
+def test_stored_images_are_read_once_if_they_fit_into_memory(digits, most, monkeypatch):
+    X, y = (digits[0] * 16).astype(np.uint8), digits[1]
+    source = SliceOnly(X)
+    monkeypatch.setattr("skcnn.neural._fit._HELD_BYTES", most)
+    cnn = CNNClassifier((4,), max_iter=3, random_state=0)
+    fitted = cnn.fit(source, y).weights_
+    assert source.rows_read == len(X) if most else source.rows_read >= 3 * len(X)
+    for name, value in cnn.fit(X, y).weights_.items():
+        np.testing.assert_array_equal(fitted[name], value)
