@@ -33,9 +33,10 @@ def digits():
 
 
 def make(network, **parameters):
-    layers = ((4,),) if issubclass(network, (CNNClassifier, CNNRegressor)) else ((8,),)
+    convolutional = issubclass(network, (CNNClassifier, CNNRegressor))
+    layers = {"conv_channels": (4,)} if convolutional else {"hidden_layer_sizes": (8,)}
     quick = {"max_iter": 3, "batch_size": 50, "learning_rate_init": 0.01, "random_state": 0}
-    return network(*layers, image_shape=(8, 8), **{**quick, **parameters})
+    return network(image_shape=(8, 8), **{**quick, **layers, **parameters})
 
 
 def of_epochs(monitor):

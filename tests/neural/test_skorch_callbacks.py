@@ -30,13 +30,14 @@ CLASSIFIERS, REGRESSORS = [MLPClassifier, CNNClassifier], [MLPRegressor, CNNRegr
 @pytest.fixture(scope="module")
 def digits():
     X, y = load_digit_images(return_X_y=True)
-    return X[:120], y[:120], X[120:170], y[120:170]
+    return X[:120], y[:120], X[120:160], y[120:160]
 
 
 def make(network, **parameters):
-    layers = ((4,),) if issubclass(network, (CNNClassifier, CNNRegressor)) else ((8,),)
-    quick = {"max_iter": 3, "batch_size": 50, "random_state": 0, "learning_rate_init": 0.01}
-    return network(*layers, **{**quick, **parameters})
+    convolutional = issubclass(network, (CNNClassifier, CNNRegressor))
+    layers = {"conv_channels": (4,)} if convolutional else {"hidden_layer_sizes": (8,)}
+    quick = {"max_iter": 3, "batch_size": 40, "random_state": 0, "learning_rate_init": 0.01}
+    return network(**{**quick, **layers, **parameters})
 
 
 class History(skorch.Callback):
@@ -360,7 +361,7 @@ class EveryHook(skorch.Callback):
 
     def on_epoch_begin(self, net, dataset_train=None, dataset_valid=None, **kwargs):
         self.calls_.append("epoch begin")
-        assert (len(dataset_train), len(dataset_valid)) == (120, 50)
+        assert (len(dataset_train), len(dataset_valid)) == (120, 40)
 
     def on_batch_begin(self, net, batch=None, training=None, **kwargs):
         self.calls_.append(f"batch begin {training}")
