@@ -94,7 +94,9 @@ _PARAMETERS = {
     ),
     "batch_size": (
         'int or "auto"',
-        'Images per training step. "auto" is {auto_batch_size}.',
+        'Images per training step. "auto" is {auto_batch_size}. What is left over at the end of an '
+        "epoch is a smaller batch; with batch normalisation, which needs several images to learn "
+        "from, less than half a batch goes with the one before.",
     ),
     "learning_rate": (
         '{"constant", "invscaling", "adaptive", "step", "cosine", "one_cycle"}',
