@@ -12,6 +12,7 @@ from torch import nn
 
 from skcnn._parameters import layer_sizes
 from skcnn.neural._modules import SeededDropout, named_sequence
+from skcnn.neural._pooling import TileMaxima
 
 
 class ResidualNetwork(nn.Module):
@@ -187,7 +188,7 @@ def _convolution(
     """
     layers: list[tuple[str, nn.Module]] = [("conv", _conv3x3(in_channels, out_channels))]
     if window is not None:
-        layers.append(("pool", nn.MaxPool2d(window)))
+        layers.append(("pool", TileMaxima(window)))
     layers += [("norm", nn.BatchNorm2d(out_channels)), ("relu", nn.ReLU(inplace=True))]
     return named_sequence(layers)
 
