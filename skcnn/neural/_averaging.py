@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from skcnn.neural._flat import FlatParameters
+from skcnn.neural._flat import FlatParameters, is_finite
 
 
 class WeightAverage:
@@ -35,7 +35,11 @@ class WeightAverage:
 
     def __init__(self, module: nn.Module, flat: FlatParameters, decay: float) -> None:
         self._decay, self.n_steps, self.in_place = decay, 0, False
-        buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        buffers = [
+            buffer
+            for buffer in module.buffers()
+            if buffer.is_floating_point() and is_finite(buffer)
+        ]
         self._current = [flat.values, *buffers]
         self.averages = [value.clone() for value in self._current]
 

@@ -282,14 +282,15 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _adapts(self) -> bool:
         return self.learning_rate == "adaptive" and self.solver == "sgd"
 
-    def _batch_size(self, n_images: int) -> int:
+    def _batch_size(self, n_images: int, *, several: bool = False) -> int:
+        """Return the images of a step; batch normalisation needs `several`."""
         wanted = self.batch_size
         size = self._auto_batch_size(n_images) if isinstance(wanted, str) else int(wanted)
-        if self.batch_norm and min(size, n_images) == 1:
+        if several and min(size, n_images) == 1:
             raise ValueError(
                 f"batch_size={wanted} and {n_images} training images (n_samples={n_images}) leave "
-                "batch normalisation without statistics: take two or more of both, or "
-                "batch_norm=False."
+                "batch normalisation without statistics: take two or more of both, or a network "
+                "without it (batch_norm=False)."
             )
         return min(size, n_images)
 
@@ -369,30 +370,38 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
         device = prediction_device(self.device)
-        # float64 is slow on most accelerators, and missing on some.
-        dtype = images.dtype if device.type == "cpu" else np.dtype(np.float32)
-        predict = predictor(self, device, dtype)
-        if not self.n_dropout_samples and not (self.augment and self.n_augmentations):
-            return predict(images)
-        variations = list(self._variations(device))
+        predict = predictor(self, device, self._prediction_type(images.dtype, device))
+        n_samples = self.n_dropout_samples if predict.can_thin else 0
+        if not n_samples and not (self.augment and self.n_augmentations):
+            return self._as_read(predict(images), images.dtype, device)
+        variations = list(self._variations(device, n_samples))
         total: np.ndarray | float = 0.0
         for thinned_by, change in variations:
             total = total + self._activate(predict(images, change=change, thinned_by=thinned_by))
-        return self._deactivate(np.asarray(total) / len(variations))
+        outputs = self._deactivate(np.asarray(total) / len(variations))
+        return self._as_read(outputs, images.dtype, device)
+
+    @staticmethod
+    def _as_read(outputs: np.ndarray, images: np.dtype, device: torch.device) -> np.ndarray:
+        return outputs.astype(images, copy=False) if device.type == "cpu" else outputs
+
+    def _prediction_type(self, images: np.dtype, device: torch.device) -> np.dtype:
+        # float64 is slow on most accelerators, and missing on some.
+        return images if device.type == "cpu" else np.dtype(np.float32)
 
     def _variations(
-        self, device: torch.device
+        self, device: torch.device, n_samples: int
     ) -> Iterator[tuple[torch.Generator | None, Augmenter | None]]:
         """Yield a generator of dropped units and a change of the images for each prediction."""
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
         changes = self.n_augmentations if self.augment is not None else 0
         for view in range(1 + changes):
-            for sample in range(max(1, self.n_dropout_samples)):
+            for sample in range(max(1, n_samples)):
                 masks = torch.Generator(device).manual_seed(int(seed) + sample)
                 change = None
                 if view and self.augment is not None:
                     change = Augmenter(self.augment, torch.Generator(), int(seed) + view)
-                yield (masks if self.n_dropout_samples else None), change
+                yield (masks if n_samples else None), change
 
     @abstractmethod
     def _activate(self, outputs: np.ndarray) -> np.ndarray:

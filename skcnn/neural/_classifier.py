@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_sample_weight
+from sklearn.utils import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 
 from skcnn._compat import Interval, StrOptions, fit_context, with_callbacks
@@ -22,7 +22,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
 
     _parameter_constraints: dict = {
         **NeuralEstimator._parameter_constraints,
-        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
@@ -62,6 +62,11 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
         ValueError
             If an image has another shape, or a label is not among the classes.
         """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not for partial_fit: the frequencies of the classes "
+                "are not known before all images have come. Pass a dict of weights instead."
+            )
         if classes is not None and hasattr(self, "classes_"):
             given = np.unique(np.asarray(classes))
             if not np.array_equal(given, self.classes_):
@@ -98,6 +103,13 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
         if self.class_weight is None:
             return weights
         labels = targets.decode(targets.values)
+        if isinstance(self.class_weight, dict) and targets.exclusive:
+            # Of all classes: not every chunk of a stream has an image of each.
+            of_classes = compute_class_weight(
+                self.class_weight, classes=targets.decode(np.arange(targets.n_outputs)), y=labels
+            )
+            of_images = of_classes[targets.values]
+            return of_images if weights is None else weights * of_images
         if weights is None:
             return compute_sample_weight(self.class_weight, labels)
         if self.class_weight == "balanced":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -69,6 +70,8 @@ class ConvolutionalNetwork:
     conv_dropout: float
     dropout: float
     module: Callable[..., nn.Module] | None
+    architecture_: dict[str, Any]
+    weights_: dict[str, np.ndarray]
 
     def _layers(self, image_shape: tuple[int, int, int], n_outputs: int, seed: int) -> nn.Module:
         if self.module is not None:
@@ -96,6 +99,12 @@ class ConvolutionalNetwork:
         if self.global_pool:
             joint = ("global_pool", GlobalAverage())
         return named_sequence([*convolutions, joint, *dense])
+
+    def _prediction_type(self, images: np.dtype, device: torch.device) -> np.dtype:
+        if self.architecture_["module"] is None:
+            return super()._prediction_type(images, device)  # type: ignore[misc]
+        # What a module of the user's own computes besides its layers has the type of its training.
+        return next(v.dtype for v in self.weights_.values() if v.dtype.kind == "f")
 
     def _drawn_network(
         self, image_shape: tuple[int, int, int], n_outputs: int, seed: int

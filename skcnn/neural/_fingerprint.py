@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skcnn.images import ImageBatch
+from skcnn.neural._batches import Standardizer
 from skcnn.neural._schedules import PLANS
 
 # These change no weight.
@@ -17,14 +18,14 @@ _OF_NO_CONSEQUENCE = {"verbose", "checkpoint", "callbacks", "n_dropout_samples",
 
 def fingerprint(fit: Any) -> dict[str, str]:
     """Return parameters and digests of the data by name."""
-    data = {"X": _of_images(fit.images, fit.standardizer), "y": _digest(fit.targets.values)}
+    data = {"X": _of_images(fit.images), "y": _digest(fit.targets.values)}
     data["sample_weight"] = _of_weights(fit.weights)
     if fit.validation is not None and fit.validation[0] is not fit.images:
         images, _, values, weights = fit.validation
         data |= {"X_val": _of_images(images), "y_val": _digest(values)}
         data["sample_weight_val"] = _of_weights(weights)
     first = _digest(*fit.estimator.weights_.values()) if fit.go_on else "drawn"
-    return {**_of_parameters(fit), **data, "first weights": first}
+    return {**_of_parameters(fit), "trained on": fit.device.type, **data, "first weights": first}
 
 
 def _of_parameters(fit: Any) -> dict[str, str]:
@@ -33,7 +34,7 @@ def _of_parameters(fit: Any) -> dict[str, str]:
         del parameters["max_iter"]  # more epochs are the same epochs and some more
     texts = {
         # The address of a function is another one in every process.
-        name: re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+        name: re.sub(r" at 0x[0-9a-fA-F]+", "", f"{value!r} {_contents(value)}".rstrip())
         for name, value in parameters.items()
         if name not in _OF_NO_CONSEQUENCE
     }
@@ -42,13 +43,18 @@ def _of_parameters(fit: Any) -> dict[str, str]:
     return texts
 
 
-def _of_images(images: ImageBatch, standardizer: Any = None) -> str:
-    # Reading all images again would take too long: some are looked at, and what has been learnt of
-    # all of them, up to what another number of threads may change.
+def _contents(value: Any) -> str:
+    """Return what an object holds whose text may be no more than its address."""
+    plain = value is None or isinstance(value, (type, str, int, float, list, tuple, dict))
+    return "" if plain else repr(getattr(value, "__dict__", ""))
+
+
+def _of_images(images: ImageBatch) -> str:
+    # Some are looked at closely; of all of them what another number of threads does not change.
     some = np.unique(np.linspace(0, len(images) - 1, 64, dtype=int))
     digest = _digest(images.take(some))
-    learnt = [] if standardizer is None else [*standardizer.mean, *standardizer.scale]
-    means = ", ".join(f"{value:.10g}" for value in learnt)
+    learnt = Standardizer.learn(images, np.arange(len(images)))
+    means = ", ".join(f"{value:.10g}" for value in [*learnt.mean, *learnt.scale])
     return f"{len(images)} images of {images.image_shape}, {digest} ({means})"
 
 

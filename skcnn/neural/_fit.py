@@ -67,13 +67,14 @@ class NetworkFit:
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         task = {"estimator": self.estimator, "X": X, "y": y, "metadata": metadata}
         self.context.call_on_fit_task_begin(**task)
-        self._check(X, y, sample_weight, classes)
-        self._start_generators()
-        self._set_aside(*validation)
-        self._standardize()
-        self._build()
-        net = self._make_net(task)
-        self._train(net)
+        with _keeping_shape(self.estimator):
+            self._check(X, y, sample_weight, classes)
+            self._start_generators()
+            self._set_aside(*validation)
+            self._standardize()
+            self._build()
+            net = self._make_net(task)
+            self._train(net)
         vars(self.estimator).pop("_stream", None)
         vars(self.estimator).update(self.attributes(net))
         if self.in_stream:
@@ -96,6 +97,8 @@ class NetworkFit:
             self.targets = estimator._known_targets(y, n_images, in_stream=self.in_stream)
         else:
             self.targets = estimator._first_targets(y, n_images, classes)
+        # Classes are weighed in training only: scores are what `score` would say.
+        self.given_weights = self.weights
         with _of("class_weight"):
             weights = estimator._weigh(self.weights, self.targets)
             self.weights = _checked_weights(weights, n_images)
@@ -118,7 +121,10 @@ class NetworkFit:
                 generator.manual_seed(seed)
         else:
             self.rng, self.weights_seed = self.stream["rng"], 0
-            self.masks.set_state(torch.from_numpy(self.stream["masks"]))
+            if self.stream["device"] == self.device.type:
+                self.masks.set_state(torch.from_numpy(self.stream["masks"]))
+            else:  # the generators of two kinds of device have nothing in common
+                self.masks.manual_seed(int(self.rng.randint(2**31)))
             self.draws.set_state(torch.from_numpy(self.stream["draws"]))
 
     def _set_aside(self, X_val: Any, y_val: Any, weights_val: Any) -> None:
@@ -140,7 +146,7 @@ class NetworkFit:
         if not self.go_on:
             self.targets.learn_scale(self.train, self.weights)
         if valid is not None:
-            self.validation = self.images, valid, self.targets.values, self.weights
+            self.validation = self.images, valid, self.targets.values, self.given_weights
         elif X_val is not None:
             self.validation = self._checked_validation(X_val, y_val, weights_val)
 
@@ -179,7 +185,9 @@ class NetworkFit:
 
     def _make_net(self, task: dict[str, Any]) -> LeanNet:
         estimator = self.estimator
-        self.batch_size = estimator._batch_size(len(self.train))
+        self.batch_size = estimator._batch_size(
+            len(self.train), several=normalises_batches(self.network)
+        )
         self.patience = Patience(
             estimator.n_iter_no_change,
             estimator.tol,
@@ -311,6 +319,7 @@ class NetworkFit:
         return net.training_state() | {
             "patience": (self.patience.best_, self.patience.epochs_without_),
             "rng": self.rng,
+            "device": self.device.type,
             "masks": self.masks.get_state().numpy(),
             "draws": self.draws.get_state().numpy(),
         }
@@ -321,6 +330,20 @@ def _checked_weights(sample_weight: Any, n_images: int) -> np.ndarray | None:
     if sample_weight is None:
         return None
     return check_sample_weight(sample_weight, n_images)
+
+
+@contextmanager
+def _keeping_shape(estimator: Any) -> Iterator[None]:
+    """Let a fit that fails leave the shape of images as it was: that of the fitted network."""
+    names = ("image_shape_", "n_features_in_", "feature_names_in_")
+    before = {name: vars(estimator)[name] for name in names if name in vars(estimator)}
+    try:
+        yield
+    except BaseException:
+        for name in names:
+            vars(estimator).pop(name, None)
+        vars(estimator).update(before)
+        raise
 
 
 @contextmanager

@@ -46,6 +46,11 @@ class FlatParameters:
             start += parameter.numel()
 
 
+def is_finite(values: torch.Tensor) -> bool:
+    """Tell whether no value is NaN or infinite; shapes without memory have none."""
+    return values.is_meta or bool(torch.isfinite(values).all())
+
+
 def _move(
     parameter: nn.Parameter, values: torch.Tensor, gradient: torch.Tensor, start: int
 ) -> None:

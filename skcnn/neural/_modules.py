@@ -155,9 +155,15 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 
 
 def to_arrays(network: nn.Module) -> dict[str, np.ndarray]:
-    """Return weights and moving statistics as NumPy arrays by name."""
+    """Return weights and moving statistics as NumPy arrays by name.
+
+    They may not be written to: a network that has been rebuilt from them would not notice.
+    """
     state = network.state_dict()
-    return {name: np.array(value.cpu().numpy(), order="C") for name, value in state.items()}
+    arrays = {name: np.array(value.cpu().numpy(), order="C") for name, value in state.items()}
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
 
 
 def load_arrays(network: nn.Module, arrays: dict[str, np.ndarray]) -> None:

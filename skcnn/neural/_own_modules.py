@@ -143,9 +143,6 @@ class GlobalDraws:
         _global_generator.release()
         if not all(map(torch.equal, states, self._seeded)):
             _seed_from(self._source)
-        elif module.training:
-            for hook in self._hooks:
-                hook.remove()
 
 
 def _seed_from(generator: torch.Generator) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from math import prod
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -56,6 +58,7 @@ class Predictor:
         self._compute, self._standardizer = as_function(network), standardizer
         self._device, self._dtype = device, dtype
         self._dropouts = [m for m in network.modules() if isinstance(m, SeededDropout)]
+        self._lock = Lock()  # of the masks, which are the layers'
         self._batch_size = int(np.clip(_PREDICT_BYTES // bytes_per_image, 1, _PREDICT_BATCH))
 
     def __call__(
@@ -70,8 +73,17 @@ class Predictor:
         `change` is applied to the images as they are read; with `thinned_by` units are dropped, the
         same for every image.
         """
-        for layer in self._dropouts:
-            layer.thin(thinned_by)
+        with self._lock if self._dropouts else nullcontext():
+            for layer in self._dropouts:
+                layer.thin(thinned_by)
+            return self._predict(images, change)
+
+    @property
+    def can_thin(self) -> bool:
+        """Whether there are units that could be dropped."""
+        return bool(self._dropouts)
+
+    def _predict(self, images: ImageBatch, change: Augmenter | None) -> np.ndarray:
         n, outputs = len(images), None
         with torch.inference_mode():
             for start in range(0, n, self._batch_size):

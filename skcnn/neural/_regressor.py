@@ -61,6 +61,10 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):
         standardize = self.standardize and not poisson
         return NumberTargets(numbers, mean, scale, poisson=poisson, standardize=standardize)
 
+    def _architecture_now(self) -> dict[str, Any]:
+        # What the outputs mean cannot change either.
+        return {**super()._architecture_now(), "loss": self.loss}
+
     def _known_targets(self, y: Any, n_images: int, *, in_stream: bool) -> Targets:
         poisson = self.loss == "poisson"
         numbers = check_numbers(y, n_images, poisson=poisson)

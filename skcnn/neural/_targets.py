@@ -248,7 +248,15 @@ def class_targets(
 def check_indicator(y: Any, n_images: int) -> np.ndarray:
     """Return y as a matrix of zeros and ones; raise ValueError if it is not one row an image."""
     indicator = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+    if indicator.ndim != 2:
+        raise ValueError(
+            "y must hold a row of labels, 0 or 1 each, for every image, as in the first fit; got "
+            f"{'None' if y is None else f'shape {indicator.shape}'}."
+        )
     _one_each(indicator, n_images)
+    if not np.isin(indicator, (0, 1)).all():
+        seen = np.setdiff1d(indicator, (0, 1))[:3].tolist()
+        raise ValueError(f"labels that do not exclude each other must be 0 or 1, y holds {seen}.")
     return indicator.astype(np.float64)
 
 

@@ -19,7 +19,7 @@ from skcnn._interrupts import interrupts_propagate
 from skcnn.neural._averaging import WeightAverage
 from skcnn.neural._batches import Batch, TrainingBatches
 from skcnn.neural._dense_step import DenseStep, is_dense
-from skcnn.neural._flat import FlatParameters
+from skcnn.neural._flat import FlatParameters, is_finite
 from skcnn.neural._losses import Loss
 from skcnn.neural._modules import FlattenImages, GlobalAverage, SeededDropout
 from skcnn.neural._optimizers import OPTIMIZERS
@@ -267,6 +267,12 @@ class LeanNet(NeuralNet):
         self._record_loss("valid_loss", _mean(losses, sizes))
         if self.plan.score is not None:
             score = self.plan.score(torch.cat(outputs), batches)
+            if math.isnan(score):
+                raise ValueError(
+                    "the score of the validation images is not a number: there are too few of "
+                    "them, or of their classes, for this scoring. Validate on more images, or "
+                    "choose another scoring."
+                )
             earlier = [row["valid_score"] for row in self.history[:-1]]
             self.history.record("valid_score", score)
             self.history.record("valid_score_best", not earlier or score > max(earlier))
@@ -284,7 +290,7 @@ class LeanNet(NeuralNet):
     def _ensure_finite(self) -> None:
         # The loss is taken before each step, so it says nothing about what the last one did.
         for name, value in self.module_.state_dict().items():
-            if not torch.isfinite(value).all():
+            if name in self.finite_ and not is_finite(value):
                 raise DivergedError(self._diverged(f"{name} is not finite"))
 
     def _diverged(self, what: str) -> str:
@@ -299,6 +305,9 @@ class LeanNet(NeuralNet):
         """Lay the parameters into one tensor and set the optimiser of it up."""
         plan = self.plan
         self.flat_ = FlatParameters(self.module_)
+        # A module may hold infinite constants, as masks do.
+        state = self.module_.state_dict().items()
+        self.finite_ = {name for name, value in state if is_finite(value)}
         self.optimizer_ = OPTIMIZERS[plan.solver](
             self.flat_, lr=plan.learning_rate, weight_decay=0.0, **plan.solver_options
         )

@@ -99,7 +99,8 @@ def test_the_loss_of_labels_is_scikit_learns():
     given = {"hidden_layer_sizes": (8,), "learning_rate_init": 1e-30, "max_iter": 1, "alpha": 0}
     mlp = MLPClassifier(**given, standardize=False, random_state=0).fit(X.astype(float), Y)
     theirs = SklearnClassifier(**given, warm_start=True, random_state=0).fit(X, Y)
-    theirs.coefs_, theirs.intercepts_ = mlp.coefs_, mlp.intercepts_
+    theirs.coefs_ = [weights.copy() for weights in mlp.coefs_]  # they will be trained
+    theirs.intercepts_ = [biases.copy() for biases in mlp.intercepts_]
     np.testing.assert_allclose(mlp.predict_proba(X.astype(float)), theirs.predict_proba(X))
     np.testing.assert_array_equal(mlp.predict(X.astype(float)), theirs.predict(X))
     assert mlp.loss_ == pytest.approx(theirs.fit(X, Y).loss_)
