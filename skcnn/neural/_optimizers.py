@@ -6,6 +6,7 @@ the bookkeeping that makes torch's own take longer than the arithmetic of a smal
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from skcnn.neural._flat import FlatParameters
 
 
-class FlatOptimizer(torch.optim.Optimizer):
+class FlatOptimizer(torch.optim.Optimizer, ABC):
     """The common part: one parameter group with one tensor, and the penalty of its weights.
 
     ``param_groups[0]["weight_decay"]`` is the factor of the weights in the gradient, or for
@@ -34,8 +35,9 @@ class FlatOptimizer(torch.optim.Optimizer):
         """Set the gradient to zero; it is never None, because the parameters' are views of it."""
         self.flat.gradient.zero_()
 
+    @abstractmethod
     def _initial_state(self, values: torch.Tensor) -> dict[str, torch.Tensor]:
-        raise NotImplementedError
+        """Return what the optimiser remembers of earlier steps, before the first."""
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -48,10 +50,11 @@ class FlatOptimizer(torch.optim.Optimizer):
 
     step.hooked = True  # type: ignore[attr-defined]  # torch shall not wrap it in a profiler
 
+    @abstractmethod
     def _update(
         self, values: torch.Tensor, gradient: torch.Tensor, group: dict, state: dict
     ) -> None:
-        raise NotImplementedError
+        """Take a step; the gradient may be written to."""
 
 
 class FlatSGD(FlatOptimizer):

@@ -103,8 +103,7 @@ class GlobalDraws:
     """What a module draws from torch's global generator comes from one of its own instead.
 
     Layers such as attention and functions such as ``torch.nn.functional.dropout`` know no other
-    generator. It is borrowed while the module computes: seeded, and given back as it was. A module
-    that draws nothing in a training step is not watched any longer.
+    generator. It is borrowed while the module computes: seeded, and given back as it was.
 
     Parameters
     ----------
@@ -121,10 +120,8 @@ class GlobalDraws:
         if generator.device.type == "cuda":
             index = generator.device.index or 0
             self._borrowed.append(torch.cuda.default_generators[index])
-        self._hooks = [
-            module.register_forward_pre_hook(self._borrow),
-            module.register_forward_hook(self._give_back, always_call=True),
-        ]
+        module.register_forward_pre_hook(self._borrow)
+        module.register_forward_hook(self._give_back, always_call=True)
 
     def _borrow(self, module: nn.Module, inputs: Any) -> None:
         _global_generator.acquire()

@@ -178,3 +178,29 @@ def test_a_stream_goes_on_where_the_generator_of_dropout_is_another_kind(digits)
     mlp = MLPClassifier(dropout=0.5, random_state=0).partial_fit(X, y)
     mlp._stream |= {"device": "cuda", "masks": np.zeros(16, np.uint8)}
     assert mlp.partial_fit(X, y).n_iter_ == 2
+
+
+class DropsLater(nn.Module):
+    """A module that begins to draw from the global generator after some steps."""
+
+    def __init__(self, in_channels, height, width, n_outputs):
+        super().__init__()
+        self.output = nn.Linear(in_channels * height * width, n_outputs)
+        self.n_steps = 0
+
+    def forward(self, images):
+        self.n_steps += self.training
+        rows = images.permute(0, 2, 3, 1).flatten(1)
+        return self.output(nn.functional.dropout(rows, 0.5, self.training and self.n_steps > 3))
+
+
+def test_a_module_that_draws_late_is_seeded_too(digits):
+    X, y = digits
+    weights = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        weights.append(CNNClassifier(module=DropsLater, **QUICK).fit(X, y).weights_)
+        assert torch.equal(torch.get_rng_state(), before)
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(weights[1][name], value)

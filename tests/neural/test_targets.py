@@ -1,6 +1,7 @@
 """What a network can learn to say, against closed forms and scikit-learn's own estimators."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 from sklearn.datasets import make_multilabel_classification
@@ -208,7 +209,6 @@ def test_a_constant_number_is_learnt():
 
 @pytest.mark.parametrize("given", ["list", "int", "float32", "bool", "frame", "series"])
 def test_numbers_of_any_type(given):
-    pd = pytest.importorskip("pandas")
     X, _ = table()
     y = np.round(10 * X[:, 0])
     y = {
