@@ -18,12 +18,13 @@ class FlatOptimizer(torch.optim.Optimizer, ABC):
     """The common part: one parameter group with one tensor, and the penalty of its weights.
 
     ``param_groups[0]["weight_decay"]`` is the factor of the weights in the gradient, or for
-    :class:`FlatAdamW` what a step takes off them.
+    :class:`FlatAdamW` what a step takes off them. ``param_groups[0]["slow_factor"]`` is the rate of
+    the slow parameters, as a factor of ``param_groups[0]["lr"]``.
     """
 
-    def __init__(self, flat: FlatParameters, **options: Any) -> None:
+    def __init__(self, flat: FlatParameters, *, slow_factor: float = 1.0, **options: Any) -> None:
         self.flat = flat
-        super().__init__([flat.values], options)
+        super().__init__([flat.values], {**options, "slow_factor": slow_factor})
         self.state[flat.values] = self._initial_state(flat.values)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -42,19 +43,34 @@ class FlatOptimizer(torch.optim.Optimizer, ABC):
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Change the parameters by their gradient."""
-        group = self.param_groups[0]
-        values, gradient, first = self.flat.values, self.flat.gradient, self.flat.penalised
-        if group["weight_decay"]:
-            gradient[:first].add_(values[:first], alpha=group["weight_decay"])
-        self._update(values, gradient, group, self.state[values])
+        group, state = self.param_groups[0], self.state[self.flat.values]
+        self._begin(group, state)
+        slow, factor = self.flat.slow, group["slow_factor"]
+        if factor == 1 or slow.start == slow.stop:
+            self._update(self.flat.values, self.flat.gradient, group["lr"], group, state)
+            return
+        for part, rate in (
+            (slice(0, slow.start), group["lr"]),
+            (slow, group["lr"] * factor),
+            (slice(slow.stop, None), group["lr"]),
+        ):
+            of_part = {name: value[part] if value.ndim else value for name, value in state.items()}
+            values, gradient = self.flat.values[part], self.flat.gradient[part]
+            self._update(values, gradient, rate, group, of_part)
 
     step.hooked = True  # type: ignore[attr-defined]  # torch shall not wrap it in a profiler
 
+    def _begin(self, group: dict, state: dict) -> None:
+        """Do what is done once a step: add the gradient of the penalty."""
+        first = self.flat.penalised
+        if group["weight_decay"]:
+            self.flat.gradient[:first].add_(self.flat.values[:first], alpha=group["weight_decay"])
+
     @abstractmethod
     def _update(
-        self, values: torch.Tensor, gradient: torch.Tensor, group: dict, state: dict
+        self, values: torch.Tensor, gradient: torch.Tensor, rate: float, group: dict, state: dict
     ) -> None:
-        """Take a step; the gradient may be written to."""
+        """Take a step of all values or of a part; the gradient may be written to."""
 
 
 class FlatSGD(FlatOptimizer):
@@ -64,7 +80,7 @@ class FlatSGD(FlatOptimizer):
         return {"momentum_buffer": torch.zeros_like(values)}
 
     def _update(
-        self, values: torch.Tensor, gradient: torch.Tensor, group: dict, state: dict
+        self, values: torch.Tensor, gradient: torch.Tensor, rate: float, group: dict, state: dict
     ) -> None:
         if group["momentum"]:
             velocity = state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
@@ -72,7 +88,7 @@ class FlatSGD(FlatOptimizer):
                 gradient.add_(velocity, alpha=group["momentum"])
             else:
                 gradient = velocity
-        values.add_(gradient, alpha=-group["lr"])
+        values.add_(gradient, alpha=-rate)
 
 
 class FlatAdam(FlatOptimizer):
@@ -90,10 +106,13 @@ class FlatAdam(FlatOptimizer):
             "exp_avg_sq": torch.zeros_like(values),
         }
 
-    def _update(
-        self, values: torch.Tensor, gradient: torch.Tensor, group: dict, state: dict
-    ) -> None:
+    def _begin(self, group: dict, state: dict) -> None:
+        super()._begin(group, state)
         state["step"].add_(1)
+
+    def _update(
+        self, values: torch.Tensor, gradient: torch.Tensor, rate: float, group: dict, state: dict
+    ) -> None:
         torch._fused_adam_(
             [values],
             [gradient],
@@ -101,7 +120,7 @@ class FlatAdam(FlatOptimizer):
             [state["exp_avg_sq"]],
             [],
             [state["step"]],
-            lr=group["lr"],
+            lr=rate,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
             weight_decay=0.0,
@@ -119,16 +138,12 @@ class FlatAdamW(FlatAdam):
     .. [1] I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
     """
 
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Shrink the weights by their decay, then step."""
-        group = self.param_groups[0]
-        values = self.flat.values
+    def _begin(self, group: dict, state: dict) -> None:
+        state["step"].add_(1)
+        rate, weights, slow = group["lr"], self.flat.values[: self.flat.penalised], self.flat.slow
         if group["weight_decay"]:
-            values[: self.flat.penalised].mul_(1 - group["lr"] * group["weight_decay"])
-        self._update(values, self.flat.gradient, group, self.state[values])
-
-    step.hooked = True  # type: ignore[attr-defined]
+            weights[: slow.start].mul_(1 - rate * group["weight_decay"])
+            weights[slow.start :].mul_(1 - rate * group["slow_factor"] * group["weight_decay"])
 
 
 OPTIMIZERS = {"adam": FlatAdam, "adamw": FlatAdamW, "sgd": FlatSGD}

@@ -56,8 +56,8 @@ class DivergedError(ValueError):
 class TrainingPlan:
     """How a network is trained, in plain numbers.
 
-    `score` turns the outputs for a validation set into the number that early stopping watches;
-    `n_images_seen` and `state` are what an earlier training has seen, and left of its optimiser.
+    `score` turns the outputs for a validation set into the number that early stopping watches; the
+    part of the network named `slow_part` learns at `slow_factor` times the rate; `n_images_seen` and `state` are what an earlier training has seen, and left of its optimiser.
     """
 
     loss: Loss
@@ -70,6 +70,8 @@ class TrainingPlan:
     power_t: float = 0.5
     max_grad_norm: float | None = None
     ema_decay: float | None = None
+    slow_part: str | None = None
+    slow_factor: float = 1.0
     low_precision: bool = False
     score: Callable[[torch.Tensor, TrainingBatches], float] | None = None
     n_images_seen: int = 0
@@ -305,12 +307,17 @@ class LeanNet(NeuralNet):
     def initialize_optimizer(self, triggered_directly: bool | None = None) -> LeanNet:
         """Lay the parameters into one tensor and set the optimiser of it up."""
         plan = self.plan
-        self.flat_ = FlatParameters(self.module_)
+        slow = None if plan.slow_part is None else self.module_.get_submodule(plan.slow_part)
+        self.flat_ = FlatParameters(self.module_, () if slow is None else slow.parameters())
         # A module may hold infinite constants, as masks do.
         state = self.module_.state_dict().items()
         self.finite_ = {name for name, value in state if is_finite(value)}
         self.optimizer_ = OPTIMIZERS[plan.solver](
-            self.flat_, lr=plan.learning_rate, weight_decay=0.0, **plan.solver_options
+            self.flat_,
+            lr=plan.learning_rate,
+            weight_decay=0.0,
+            slow_factor=plan.slow_factor,
+            **plan.solver_options,
         )
         if plan.state is not None:
             state = self.optimizer_.state[self.flat_.values]

@@ -62,6 +62,20 @@ def test_weights_come_first():
         assert parameter.unique().tolist() == ([1] if parameter.ndim > 1 else [2])
 
 
+@pytest.mark.parametrize("slow", [(), (0,), (1, 3), (5,), (0, 1, 3, 5)], ids=str)
+def test_slow_parameters_lie_side_by_side_and_weights_still_come_first(slow):
+    module = conv_net()
+    flat = FlatParameters(module, [p for layer in slow for p in module[layer].parameters()])
+    with torch.no_grad():
+        flat.values.zero_()
+        flat.values[flat.penalised :] = 2
+        flat.values[flat.slow] += 1
+    for layer in (0, 1, 3, 5):
+        for parameter in module[layer].parameters():
+            expected = 2 * (parameter.ndim == 1) + (layer in slow)
+            assert parameter.unique().tolist() == [expected]
+
+
 def test_what_is_written_on_one_side_is_read_on_the_other():
     module = conv_net()
     flat = FlatParameters(module)

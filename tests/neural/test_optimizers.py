@@ -40,16 +40,28 @@ def conv_net():
 
 
 class Pair:
-    """The same network twice: with an optimiser of ours, and with torch's."""
+    """The same network twice: with an optimiser of ours, and with torch's.
 
-    def __init__(self, solver, *, lr=0.01, weight_decay=0.1):
+    The layers `slow` learn at `slow_factor` times the rate.
+    """
+
+    def __init__(self, solver, *, lr=0.01, weight_decay=0.1, slow=(), slow_factor=1.0):
         ours, theirs, options = SOLVERS[solver]
         self.network, self.plain = conv_net(), conv_net()
-        self.flat = FlatParameters(self.network)
-        self.ours = ours(self.flat, lr=lr, weight_decay=weight_decay, **options)
-        weights = [p for p in self.plain.parameters() if p.ndim > 1]
-        others = [p for p in self.plain.parameters() if p.ndim == 1]
-        groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+        self.flat = FlatParameters(
+            self.network, [p for layer in slow for p in self.network[layer].parameters()]
+        )
+        self.ours = ours(
+            self.flat, lr=lr, weight_decay=weight_decay, slow_factor=slow_factor, **options
+        )
+        groups = []
+        for layer, module in enumerate(self.plain):
+            rate = {"lr": lr * slow_factor if layer in slow else lr}
+            weights = [p for p in module.parameters() if p.ndim > 1]
+            others = [p for p in module.parameters() if p.ndim == 1]
+            groups.append({"params": weights, **rate})
+            groups.append({"params": others, "weight_decay": 0.0, **rate})
+        groups = [group for group in groups if group["params"]]
         self.theirs = theirs(groups, lr=lr, weight_decay=weight_decay, **options)
         self.generator = torch.Generator().manual_seed(1)
 
@@ -79,6 +91,36 @@ def test_twenty_steps_are_torchs(solver, weight_decay):
     assert (pair.flat.values - start).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("slow", [(0, 1), (3,), (1, 6), (0, 1, 3, 6)], ids=str)
+def test_slow_parameters_are_a_group_of_torch_with_another_rate(slow, solver, weight_decay):
+    pair = Pair(solver, weight_decay=weight_decay, slow=slow, slow_factor=0.3)
+    start = copy.deepcopy(pair.network)
+    for _ in range(20):
+        pair.step()
+        pair.ensure_equal()
+    for layer in (0, 1, 3, 6):
+        moved = pair.network[layer].weight - start[layer].weight
+        assert moved.abs().max() > 1e-4
+    unlike = Pair(solver, weight_decay=weight_decay)
+    for _ in range(20):
+        unlike.step()
+    assert (unlike.network[slow[0]].weight - pair.network[slow[0]].weight).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_slow_parameters_follow_a_plan_of_the_rate(solver):
+    pair = Pair(solver, slow=(0, 1), slow_factor=0.1)
+    rates = [group["lr"] for group in pair.theirs.param_groups]
+    for factor in (0.1, 1.0, 0.5, 0.0):
+        pair.ours.param_groups[0]["lr"] = 0.01 * factor
+        for group, rate in zip(pair.theirs.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        pair.step()
+    pair.ensure_equal()
+
+
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_penalty_can_change_between_steps(solver):
     # Batches of different size have different penalties.
@@ -86,7 +128,8 @@ def test_the_penalty_can_change_between_steps(solver):
     for k in range(6):
         decay = 0.1 * (k % 3)
         pair.ours.param_groups[0]["weight_decay"] = decay
-        pair.theirs.param_groups[0]["weight_decay"] = decay
+        for group in pair.theirs.param_groups:
+            group["weight_decay"] = decay * (group["params"][0].ndim > 1)
         pair.step()
     pair.ensure_equal()
 
@@ -131,7 +174,9 @@ def test_schedulers_of_torch_work_without_a_warning(name, solver):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_state_that_is_saved_and_loaded_goes_on_as_if_there_had_been_no_break(solver):
-    unbroken, saved, loaded = Pair(solver), Pair(solver), Pair(solver, lr=1.0)
+    slow = {"slow": (3,), "slow_factor": 0.3}
+    unbroken, saved = Pair(solver, **slow), Pair(solver, **slow)
+    loaded = Pair(solver, lr=1.0, slow=(3,), slow_factor=0.1)
     for _ in range(3):
         unbroken.step()
         saved.step()
