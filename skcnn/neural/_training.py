@@ -57,7 +57,8 @@ class TrainingPlan:
     """How a network is trained, in plain numbers.
 
     `score` turns the outputs for a validation set into the number that early stopping watches; the
-    part of the network named `slow_part` learns at `slow_factor` times the rate; `n_images_seen` and `state` are what an earlier training has seen, and left of its optimiser.
+    part of the network named `slow_part` learns at `slow_factor` times the rate; `n_images_seen`
+    and `state` are what an earlier training has seen, and left of its optimiser.
     """
 
     loss: Loss
