@@ -155,22 +155,26 @@ def _of_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except (OSError, MemoryError):
         raise
+    except pickle.UnpicklingError as error:
+        names = get_unsafe_globals_in_checkpoint(path) if archive else []
+        raise ValueError(_more_than_tensors(names)) from error
     # A damaged file can fail anywhere in the reading of archives, pickles and tensors.
     except Exception as error:
-        if isinstance(error, pickle.UnpicklingError) and archive:
-            names = get_unsafe_globals_in_checkpoint(path)
-            if names:
-                raise ValueError(_more_than_tensors(names)) from error
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise ValueError(
-            "is damaged, or is no file of tensors that torch has saved: "
-            f"{(str(error).strip() or type(error).__name__).splitlines()[0]}"
+            f"is damaged, or no file that torch has saved: {reason or type(error).__name__}."
         ) from error
 
 
 def _more_than_tensors(names: list[str]) -> str:
+    what = (
+        f"holds more than tensors ({_few(names)})"
+        if names
+        else ("is damaged, or holds more than tensors,")
+    )
     return (
-        f"holds more than tensors ({_few(names)}) and is not read: that would run code from the "
-        "file. Where you trust it, save the tensors alone: torch.save(network.state_dict(), path)."
+        f"{what} and is not read: that would run code from the file. Where you trust it, save the "
+        "tensors alone: torch.save(network.state_dict(), path)."
     )
 
 
