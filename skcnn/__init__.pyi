@@ -1,4 +1,4 @@
-from . import comparison, datasets, features, images, inspection, neural
+from . import comparison, datasets, features, images, inspection, neural, pretrained
 from .comparison import Comparison, compare_pipelines, default_pipelines
 from .datasets import load_digit_images
 from .features import (
@@ -24,6 +24,7 @@ from .neural import (
     NetworkFeatures,
     ResidualNetwork,
 )
+from .pretrained import Preprocessing, PretrainedExtractor, list_backbones
 
 __version__: str
 
@@ -45,6 +46,8 @@ __all__ = [
     "MLPRegressor",
     "NetworkFeatures",
     "PixelExtractor",
+    "Preprocessing",
+    "PretrainedExtractor",
     "ResidualNetwork",
     "SIFTExtractor",
     "TemplateMatcher",
@@ -56,7 +59,9 @@ __all__ = [
     "features",
     "images",
     "inspection",
+    "list_backbones",
     "load_digit_images",
     "load_image_folder",
     "neural",
+    "pretrained",
 ]

@@ -12,6 +12,8 @@ import skcnn
 from skcnn.features._encoder import DescriptorEncoder
 
 N_IMAGES = 30
+# Published weights would have to be downloaded.
+OFFLINE = {"backbone": "test_resnet", "weights": None}
 # Enough training for a separable problem of 30 images, so that tests stay quick.
 QUICK = {
     "max_iter": 12,
@@ -20,6 +22,7 @@ QUICK = {
     "n_modes": 4,
     "n_words": 8,
     "random_state": 0,
+    **OFFLINE,
 }
 
 
@@ -51,6 +54,12 @@ def find_estimators():
         if is_estimator(thing) and not inspect.isabstract(thing)
     }
     return sorted(found, key=lambda estimator: estimator.__name__)
+
+
+def with_defaults(estimator):
+    """Return an instance with the defaults of all parameters, but for those that need a network."""
+    known = inspect.signature(estimator).parameters
+    return estimator(**{name: value for name, value in OFFLINE.items() if name in known})
 
 
 def make(estimator, **parameters):

@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
-from tests.estimators import ESTIMATORS, OF_NUMBERS
+from tests.estimators import ESTIMATORS, OF_NUMBERS, with_defaults
 
 # Name of the estimator -> check -> why scikit-learn's own estimators of that kind fail it too.
 WEIGHTS_NEED_FULL_BATCHES = (
@@ -25,7 +25,7 @@ def ids(estimator):
 
 
 @parametrize_with_checks(
-    [estimator() for estimator in OF_NUMBERS], expected_failed_checks=expected_failures
+    [with_defaults(estimator) for estimator in OF_NUMBERS], expected_failed_checks=expected_failures
 )
 def test_scikit_learns_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the check of array API input is skipped
@@ -34,7 +34,7 @@ def test_scikit_learns_checks(estimator, check, monkeypatch):
 
 @pytest.mark.parametrize("estimator", OF_NUMBERS, ids=ids)
 def test_input_tags_switch_no_check_off(estimator):
-    checks = list(estimator_checks_generator(estimator()))
+    checks = list(estimator_checks_generator(with_defaults(estimator)))
     assert len(checks) > 40
 
 

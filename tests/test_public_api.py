@@ -124,8 +124,9 @@ BELOW = {
     "features": {"images"},
     "inspection": {"images", "features"},
     "neural": {"images", "features"},
-    "comparison": {"images", "features", "neural", "datasets"},
-    "cli": {"images", "features", "neural", "datasets", "comparison"},
+    "pretrained": {"images", "features", "neural"},
+    "comparison": {"images", "features", "neural", "pretrained", "datasets"},
+    "cli": {"images", "features", "neural", "pretrained", "datasets", "comparison"},
 }
 
 

@@ -17,7 +17,9 @@ from skcnn.cli._messages import say
 from skcnn.cli._model import fit_final, save_model
 from skcnn.cli._output import MODEL, OutputFolder
 from skcnn.comparison import Comparison, compare_pipelines, default_pipelines
+from skcnn.comparison._pipelines import PRETRAINED
 from skcnn.comparison._progress import PatientConsole
+from skcnn.pretrained._availability import how_to_get
 
 # Where no terminal limits a line, names need not be broken.
 _PLAIN_WIDTH = 100
@@ -25,10 +27,12 @@ _PLAIN_WIDTH = 100
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare the chosen pipelines; what finished is printed and written, whatever ended it."""
-    pipelines = default_pipelines(quick=arguments.quick, random_state=arguments.seed)
+    pipelines = _candidates(arguments)
     if arguments.list_pipelines:
         print("\n".join(f"{slug(name):28}{name}" for name in pipelines))
         return 0
+    if arguments.pipelines is None and PRETRAINED not in pipelines:
+        say(f"No pre-trained network on board. To compare one: {how_to_get(arguments.backbone)}")
     pipelines = choose_pipelines(pipelines, arguments.pipelines)
     output = OutputFolder(arguments.output, force=arguments.force)
     data = load_data(arguments.data, arguments.size, arguments.mode)
@@ -47,6 +51,18 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"Every pipeline failed: no {MODEL}.")
         return 1
     return _write_model(output, comparison, pipelines, data, n_jobs)
+
+
+def _candidates(arguments: argparse.Namespace) -> dict[str, Any]:
+    try:
+        return default_pipelines(
+            quick=arguments.quick,
+            random_state=arguments.seed,
+            backbone=arguments.backbone,
+            weights=arguments.weights,
+        )
+    except (ImportError, OSError, ValueError) as error:
+        raise CommandError(first_line(error)) from error
 
 
 def slug(name: str) -> str:

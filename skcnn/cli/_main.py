@@ -169,6 +169,20 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
         help="no parameter search and fewer epochs: a first look, several times faster",
     )
     parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        default="resnet50",
+        help="the pre-trained network: vgg16, inception_v3, efficientnet_b0, or another of timm's "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        default="cached",
+        help="its weights, .safetensors or .pth (default: the published ones, if they are in the "
+        "cache of the Hugging Face hub; nothing is downloaded)",
+    )
+    parser.add_argument(
         "--seed", metavar="N", type=_seed, default=0, help="of folds and networks (default: 0)"
     )
     parser.add_argument(

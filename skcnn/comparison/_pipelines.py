@@ -1,13 +1,14 @@
-"""The pipelines to begin with: from raw pixels to a convolutional network."""
+"""The pipelines to begin with: from raw pixels to pre-trained networks."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
@@ -21,9 +22,16 @@ from skcnn.features import (
     TemplateMatcher,
 )
 
+PRETRAINED = "pretrained + logistic regression"
+
 
 def default_pipelines(
-    *, quick: bool = False, cv: Any = 2, random_state: int | None = None
+    *,
+    quick: bool = False,
+    cv: Any = 2,
+    random_state: int | None = None,
+    backbone: str = "resnet50",
+    weights: str | os.PathLike | None = "cached",
 ) -> dict[str, Any]:
     """Pipelines that show what each step from filters to end-to-end networks buys.
 
@@ -31,7 +39,8 @@ def default_pipelines(
     histograms of oriented gradients with a linear and a kernel classifier, dense SIFT descriptors
     as visual words and as Fisher vectors, a multi-layer perceptron, and two convolutional networks:
     the one of introductory lectures (two layers of 25 and 50 filters, a hidden layer of 100 units)
-    and a modern variant with batch normalisation and dropout. Each is tuned by a small
+    and a modern variant with batch normalisation and dropout. At last a linear classifier on
+    features of a pre-trained network, if its weights are on this machine. Each is tuned by a small
     `GridSearchCV`. All take images of any size, grey or colour, as arrays or as `ImageFiles`.
 
     Parameters
@@ -47,10 +56,30 @@ def default_pipelines(
     random_state : int or None, default=None
         Seed of the networks, of the linear SVMs, of the templates and of the vocabularies.
 
+    backbone : str, default="resnet50"
+        The pre-trained network, as :class:`~skcnn.PretrainedExtractor` names it.
+
+    weights : "cached", path or None, default="cached"
+        Its weights. "cached" stands for the published ones if the cache of the Hugging Face hub
+        holds them already, and timm is installed; otherwise there is no pre-trained network among
+        the pipelines. Nothing is downloaded. A path names a file of weights; None leaves the
+        network out.
+
     Returns
     -------
     pipelines : dict of str to estimator
         Unfitted, for `compare_pipelines`. Change it like any dict.
+
+    Raises
+    ------
+    ImportError
+        If a file of weights is given, but timm is not installed.
+
+    FileNotFoundError
+        If that file does not exist.
+
+    ValueError
+        If timm knows no such network, or the file's name is that of no file of weights.
 
     References
     ----------
@@ -69,7 +98,7 @@ def default_pipelines(
     Examples
     --------
     >>> from skcnn import default_pipelines
-    >>> for name in default_pipelines():
+    >>> for name in default_pipelines(weights=None):
     ...     print(name)
     pixels + logistic regression
     pixels + RBF SVM
@@ -86,8 +115,10 @@ def default_pipelines(
     candidates = {**_pixel_pipelines(random_state), **_hog_pipelines(random_state)}
     candidates |= _sift_pipelines(random_state) | _networks(quick, random_state)
     if quick:
-        return {name: estimator for name, (estimator, _) in candidates.items()}
-    return {name: _tuned(estimator, grid, cv) for name, (estimator, grid) in candidates.items()}
+        pipelines = {name: estimator for name, (estimator, _) in candidates.items()}
+    else:
+        pipelines = {n: _tuned(estimator, grid, cv) for n, (estimator, grid) in candidates.items()}
+    return pipelines | _pretrained(backbone, weights, None if quick else cv)
 
 
 Candidate = tuple[Any, Mapping[str, list]]
@@ -186,6 +217,28 @@ def _networks(quick: bool, random_state: int | None) -> dict[str, Candidate]:
         "CNN": (lecture, rates),
         "CNN + batch norm + dropout": (modern, rates),
     }
+
+
+def _pretrained(
+    backbone: str, weights: str | os.PathLike | None, cv: Any
+) -> dict[str, Pipeline]:
+    if weights is None:
+        return {}
+    from skcnn.pretrained import PretrainedExtractor  # imports torch
+    from skcnn.pretrained._availability import ensure_usable, is_cached
+
+    if weights == "cached":
+        if not is_cached(backbone):
+            return {}
+        weights = "default"
+    else:
+        ensure_usable(backbone, weights)
+    logistic = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    if cv is not None:
+        # Searched behind the features, which no candidate changes and which cost the most.
+        logistic = _tuned(logistic, {"logisticregression__C": [0.0001, 0.001, 0.01, 0.1]}, cv)
+    features = PretrainedExtractor(backbone, weights=weights)
+    return {PRETRAINED: Pipeline([("features", features), ("logistic", logistic)])}
 
 
 def _tuned(estimator: Any, grid: Mapping[str, list], cv: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -42,8 +43,7 @@ def build_module(
             "a function that makes it, lets every fit start anew."
         )
     height, width, channels = image_shape
-    with _global_generator, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # manual_seed would seed accelerators too
+    with global_draws_from(seed):
         module = factory(channels, height, width, n_outputs)
         if not isinstance(module, nn.Module):
             raise TypeError(
@@ -54,6 +54,14 @@ def build_module(
         # Lazy layers draw their weights now.
         _ensure_outputs(module, image_shape, n_outputs)
     return module
+
+
+@contextmanager
+def global_draws_from(seed: int) -> Iterator[None]:
+    """Seed torch's global generator, and give it back as it was found."""
+    with _global_generator, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # manual_seed would seed accelerators too
+        yield
 
 
 def _replace_dropouts(module: nn.Module) -> None:

@@ -1,0 +1,7 @@
+"""Networks that others trained: their features, and training them further."""
+
+from skcnn.pretrained._backbones import list_backbones
+from skcnn.pretrained._extractor import PretrainedExtractor
+from skcnn.pretrained._preprocessing import Preprocessing
+
+__all__ = ["Preprocessing", "PretrainedExtractor", "list_backbones"]

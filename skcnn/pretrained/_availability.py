@@ -1,0 +1,34 @@
+"""Whether a pre-trained network can be used here and now, without any download."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+
+from skcnn.pretrained._backbones import find_backbone
+from skcnn.pretrained._weights import cached_weights, weights_from
+
+
+def is_cached(name: str) -> bool:
+    """Tell whether timm is installed, and the published weights of a network are on this machine.
+
+    Raises
+    ------
+    ValueError
+        If timm knows no such network.
+    """
+    return find_spec("timm") is not None and cached_weights(find_backbone(name)) is not None
+
+
+def ensure_usable(name: str, weights: str | os.PathLike) -> None:
+    """Raise the error that a fit with this network and file of weights would begin with."""
+    find_backbone(name)
+    weights_from(weights)
+
+
+def how_to_get(name: str) -> str:
+    """Return the line that says what is missing for the published weights of a network."""
+    if find_spec("timm") is None:
+        return 'pip install "skcnn[pretrained]"'
+    backbone = find_backbone(name)
+    return f"hf download {backbone.hub_id} (or give --weights FILE)"
