@@ -28,12 +28,12 @@ from skcnn._compat import (
 )
 from skcnn._devices import prediction_device
 from skcnn.images import check_images
-from skcnn.neural._batches import Augmenter
+from skcnn.neural._batches import Augmenter, Standardizer
 from skcnn.neural._callbacks import storable
 from skcnn.neural._fit import NetworkFit
 from skcnn.neural._modules import ACTIVATIONS, SeededDropout, initialise
 from skcnn.neural._optimizers import OPTIMIZERS
-from skcnn.neural._prediction import predictor
+from skcnn.neural._prediction import Predictor, predictor
 from skcnn.neural._schedules import PLANS, SKLEARN_SCHEDULES
 from skcnn.neural._summary import NetworkSummary, summarize
 from skcnn.neural._targets import Targets
@@ -89,6 +89,8 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "channel_axis": [Integral, None],
     }
 
+    # How images and labels become fitted attributes.
+    _fit_type = NetworkFit
     # Parameters that :meth:`_layers` reads. Their values in `fit` are remembered, so that changing
     # one afterwards changes the next fit, not the fitted network.
     _architecture: tuple[str, ...] = (
@@ -218,7 +220,7 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             device is not there, the checkpoint is of another training, or training diverges.
         """
         go_on = self.warm_start and self.__sklearn_is_fitted__()
-        net = NetworkFit(self, go_on=go_on, in_stream=False).run(
+        net = self._fit_type(self, go_on=go_on, in_stream=False).run(
             X, y, sample_weight, validation=(X_val, y_val, sample_weight_val)
         )
         warn_if_interrupted(net, stacklevel=5)  # the caller of fit
@@ -245,7 +247,7 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Train for one epoch on images that need not come again."""
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        fit = NetworkFit(self, go_on=self.__sklearn_is_fitted__(), in_stream=True)
+        fit = self._fit_type(self, go_on=self.__sklearn_is_fitted__(), in_stream=True)
         fit.run(X, y, sample_weight, classes=classes)
         return self
 
@@ -370,7 +372,7 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
         device = prediction_device(self.device)
-        predict = predictor(self, device, self._prediction_type(images.dtype, device))
+        predict = self._predictor(device, self._prediction_type(images.dtype, device))
         n_samples = self.n_dropout_samples if predict.can_thin else 0
         if not n_samples and not (self.augment and self.n_augmentations):
             return self._as_read(predict(images), images.dtype, device)
@@ -380,6 +382,14 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             total = total + self._activate(predict(images, change=change, thinned_by=thinned_by))
         outputs = self._deactivate(np.asarray(total) / len(variations))
         return self._as_read(outputs, images.dtype, device)
+
+    def _predictor(self, device: torch.device, dtype: np.dtype) -> Predictor:
+        """Return what computes the network's outputs."""
+        return predictor(self, device, dtype)
+
+    def _standardizer(self) -> Standardizer:
+        """Return what is done to images before they enter the fitted network."""
+        return Standardizer(self.input_mean_, self.input_scale_)
 
     @staticmethod
     def _as_read(outputs: np.ndarray, images: np.dtype, device: torch.device) -> np.ndarray:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,19 @@ _CHUNK_MIB = 1
 
 NUMPY_TYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 TORCH_TYPES = {numpy_type: torch_type for torch_type, numpy_type in NUMPY_TYPES.items()}
+
+
+class Entry(Protocol):
+    """What is done to images before they enter a network."""
+
+    def __call__(self, images: np.ndarray, out: np.ndarray | None = None) -> torch.Tensor:
+        """Return images (m, h, w, c) changed, as a tensor (m, height, width, channels).
+
+        `out` may be the images themselves, unless they are the user's own X: they may be lost.
+        """
+
+    def most_values(self, image_shape: tuple[int, ...]) -> int:
+        """Return how many numbers there are of an image of a shape (h, w, c) on the way."""
 
 
 class Standardizer:
@@ -79,6 +92,10 @@ class Standardizer:
         out = np.subtract(images, self.mean.astype(images.dtype), out=out)
         out /= self.scale.astype(images.dtype)
         return torch.from_numpy(out)
+
+    def most_values(self, image_shape: tuple[int, ...]) -> int:
+        """Return how many values an image has."""
+        return prod(image_shape)
 
 
 def divisor(mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -167,7 +184,7 @@ class TrainingBatches(Dataset):
     batch_size : int
         Images of a step.
 
-    standardizer : Standardizer
+    entry : Entry
         What is done to every image.
 
     device, dtype : torch.device, torch.dtype
@@ -193,7 +210,7 @@ class TrainingBatches(Dataset):
         weights: np.ndarray | None = None,
         *,
         batch_size: int,
-        standardizer: Standardizer,
+        entry: Entry,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         rng: np.random.RandomState | None = None,
@@ -201,7 +218,7 @@ class TrainingBatches(Dataset):
         least: int = 2,
     ) -> None:
         self._images, self._indices = images, indices
-        self._batch_size, self._standardizer = batch_size, standardizer
+        self._batch_size, self._entry = batch_size, entry
         self._least = min(least, batch_size)
         self._device, self._dtype, self._rng = device, dtype, rng
         self._augmenter = augmenter
@@ -256,7 +273,7 @@ class TrainingBatches(Dataset):
     def __iter__(self) -> Iterator[Batch]:
         n, bounds = len(self), self.bounds
         order = np.arange(n) if self._rng is None else self._rng.permutation(n)
-        image_bytes = prod(self._images.shape[1:]) * self._dtype.itemsize
+        image_bytes = self._entry.most_values(self._images.shape[1:]) * self._dtype.itemsize
         in_group = max(1, _GROUP_BYTES // (image_bytes * self._batch_size))
         for first in range(0, len(bounds) - 1, in_group):
             group = bounds[first : first + in_group + 1]
@@ -280,5 +297,5 @@ class TrainingBatches(Dataset):
             images = np.concatenate(
                 [self._augmenter(images[start:stop]) for start, stop in pairwise(bounds)]
             )
-        inputs = self._standardizer(images, out=images)
+        inputs = self._entry(images, out=images)
         return as_input(inputs.to(self._device, self._dtype))

@@ -18,14 +18,18 @@ _OF_NO_CONSEQUENCE = {"verbose", "checkpoint", "callbacks", "n_dropout_samples",
 
 def fingerprint(fit: Any) -> dict[str, str]:
     """Return parameters and digests of the data by name."""
-    data = {"X": _of_images(fit.images), "y": _digest(fit.targets.values)}
+    data = {"X": _of_images(fit.images), "y": digest(fit.targets.values)}
     data["sample_weight"] = _of_weights(fit.weights)
     if fit.validation is not None and fit.validation[0] is not fit.images:
         images, _, values, weights = fit.validation
-        data |= {"X_val": _of_images(images), "y_val": _digest(values)}
+        data |= {"X_val": _of_images(images), "y_val": digest(values)}
         data["sample_weight_val"] = _of_weights(weights)
-    first = _digest(*fit.estimator.weights_.values()) if fit.go_on else "drawn"
-    return {**_of_parameters(fit), "trained on": fit.device.type, **data, "first weights": first}
+    return {
+        **_of_parameters(fit),
+        "trained on": fit.device.type,
+        **data,
+        "first weights": fit.first_weights(),
+    }
 
 
 def _of_parameters(fit: Any) -> dict[str, str]:
@@ -52,18 +56,19 @@ def _contents(value: Any) -> str:
 def _of_images(images: ImageBatch) -> str:
     # Some are looked at closely; of all of them what another number of threads does not change.
     some = np.unique(np.linspace(0, len(images) - 1, 64, dtype=int))
-    digest = _digest(images.take(some))
+    pixels = digest(images.take(some))
     learnt = Standardizer.learn(images, np.arange(len(images)))
     means = ", ".join(f"{value:.10g}" for value in [*learnt.mean, *learnt.scale])
-    return f"{len(images)} images of {images.image_shape}, {digest} ({means})"
+    return f"{len(images)} images of {images.image_shape}, {pixels} ({means})"
 
 
 def _of_weights(weights: np.ndarray | None) -> str:
-    return "None" if weights is None else _digest(weights)
+    return "None" if weights is None else digest(weights)
 
 
-def _digest(*arrays: np.ndarray) -> str:
-    digest = hashlib.sha256()
+def digest(*arrays: np.ndarray) -> str:
+    """Return a text that arrays have in common only if they are equal."""
+    sha = hashlib.sha256()
     for values in arrays:
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:16]
+        sha.update(np.ascontiguousarray(values).tobytes())
+    return sha.hexdigest()[:16]

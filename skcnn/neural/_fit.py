@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ from skorch.callbacks import Callback
 
 from skcnn._compat import check_sample_weight
 from skcnn._devices import training_device
-from skcnn.images import check_images
+from skcnn.images import ImageBatch, check_images
 from skcnn.neural._batches import Augmenter, Standardizer, TrainingBatches
 from skcnn.neural._callbacks import EpochPrinter, Patience, TaskReporter
 from skcnn.neural._checkpoint import Checkpoint
-from skcnn.neural._fingerprint import fingerprint
+from skcnn.neural._fingerprint import digest, fingerprint
 from skcnn.neural._modules import count_parameters, lay_out, normalises_batches, to_arrays
 from skcnn.neural._prediction import rebuild
 from skcnn.neural._schedules import PLANS
@@ -164,7 +163,7 @@ class NetworkFit:
         """Learn mean and scale, unless they are known."""
         estimator = self.estimator
         if self.go_on:
-            self.standardizer = Standardizer(estimator.input_mean_, estimator.input_scale_)
+            self.standardizer = estimator._standardizer()
         elif estimator.standardize:
             self.standardizer = Standardizer.learn(self.images, self.train, self.weights)
         else:
@@ -235,16 +234,9 @@ class NetworkFit:
         )
 
     def _train(self, net: LeanNet) -> None:
-        batches = partial(
-            TrainingBatches,
-            batch_size=self.batch_size,
-            standardizer=self.standardizer,
-            device=self.device,
-            dtype=self.dtype,
-        )
         estimator = self.estimator
         augment = estimator.augment
-        training = batches(
+        training = self._batches(
             self.images,
             self.train,
             self.targets.values,
@@ -253,7 +245,7 @@ class NetworkFit:
             augmenter=None if augment is None else Augmenter(augment, self.draws),
             least=max(2, self.batch_size // 2) if normalises_batches(self.network) else 2,
         )
-        validating = None if self.validation is None else batches(*self.validation)
+        validating = None if self.validation is None else self._batches(*self.validation)
         try:
             net.train(
                 training, validating, None if self.checkpoint is None else self.checkpoint.resume
@@ -266,6 +258,27 @@ class NetworkFit:
             ) from error
         if self.checkpoint is not None and not net.interrupted_:
             self.checkpoint.remove()
+
+    def _batches(
+        self,
+        images: ImageBatch,
+        indices: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray | None,
+        **options: Any,
+    ) -> TrainingBatches:
+        """Return the images at `indices` as the network is to see them."""
+        return TrainingBatches(
+            images,
+            indices,
+            targets,
+            weights,
+            batch_size=self.batch_size,
+            entry=self.standardizer,
+            device=self.device,
+            dtype=self.dtype,
+            **options,
+        )
 
     def _scorer(self) -> Callable[[torch.Tensor, TrainingBatches], float]:
         """Return what turns the outputs for the validation images into their score."""
@@ -289,6 +302,10 @@ class NetworkFit:
             return float(scorer(evaluated, np.arange(len(said)), targets.decode(values), **options))
 
         return score
+
+    def first_weights(self) -> str:
+        """Return what training starts from, as a text that two fits can be compared by."""
+        return digest(*self.estimator.weights_.values()) if self.go_on else "drawn"
 
     def attributes(self, net: LeanNet) -> dict[str, Any]:
         """Return what was learnt so far as NumPy arrays, numbers and lists."""

@@ -61,7 +61,9 @@ class LayerOutput(nn.Module):
         return tuple(self(images).shape[1:])
 
 
-def up_to_layer(network: nn.Module, image_shape: _ImageShape, layer: str | None) -> nn.Module:
+def up_to_layer(
+    network: nn.Module, image_shape: _ImageShape, layer: str | None, *, fold: bool = True
+) -> nn.Module:
     """Return what computes the output of a layer.
 
     The network is taken apart for it, and must not be used any more.
@@ -77,6 +79,9 @@ def up_to_layer(network: nn.Module, image_shape: _ImageShape, layer: str | None)
     layer : str or None
         Name of the layer. None stands for what goes into the output layer, the last one with a
         matrix of weights or with kernels.
+
+    fold : bool, default=True
+        Merge normalisation into the layers before it, for who does not train the network further.
 
     Returns
     -------
@@ -96,10 +101,12 @@ def up_to_layer(network: nn.Module, image_shape: _ImageShape, layer: str | None)
     if type(network) is nn.Sequential and path in network._modules and not hooked:
         end = list(network._modules).index(path) + (layer is not None)
         network = network[:end]
-        fold_batch_norm(network)  # the layer itself comes last, with nothing to merge it with
+        if fold:
+            fold_batch_norm(network)  # the layer itself comes last, with nothing to merge it with
         lay_out(network)
         return network
-    if layer is None or not isinstance(network.get_submodule(path), (nn.Conv2d, nn.Linear)):
+    multiplies = isinstance(network.get_submodule(path), (nn.Conv2d, nn.Linear))
+    if fold and (layer is None or not multiplies):
         # Their own output would be gone with the normalisation after them merged into them.
         fold_batch_norm(network)
     lay_out(network)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from skcnn.images import ImageBatch
-from skcnn.neural._batches import TORCH_TYPES, Augmenter, Standardizer, as_input
+from skcnn.neural._batches import TORCH_TYPES, Augmenter, Entry, as_input
 from skcnn.neural._inference import as_function
 from skcnn.neural._modules import SeededDropout, fold_batch_norm, lay_out, load_arrays
 from skcnn.neural._summary import summarize
@@ -40,7 +40,7 @@ class Predictor:
     bytes_per_image : int
         What its layers need for an image.
 
-    standardizer : Standardizer
+    entry : Entry
         What is done to every image.
 
     device, dtype : torch.device, torch.dtype
@@ -51,11 +51,11 @@ class Predictor:
         self,
         network: nn.Module,
         bytes_per_image: int,
-        standardizer: Standardizer,
+        entry: Entry,
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self._compute, self._standardizer = as_function(network), standardizer
+        self._compute, self._entry = as_function(network), entry
         self._device, self._dtype = device, dtype
         self._dropouts = [m for m in network.modules() if isinstance(m, SeededDropout)]
         self._lock = Lock()  # of the masks, which are the layers'
@@ -92,7 +92,7 @@ class Predictor:
                 if change is not None:
                     # A copy: it may write to them, and they may be the user's own X.
                     pixels = change(pixels.copy())
-                inputs = as_input(self._standardizer(pixels).to(self._device, self._dtype))
+                inputs = as_input(self._entry(pixels).to(self._device, self._dtype))
                 values = self._compute(inputs).cpu().numpy()
                 if len(values) == n:
                     return values
@@ -137,8 +137,9 @@ def ready(network: nn.Module, estimator: Any, device: torch.device, dtype: np.dt
     sizes = [prod(row.output_shape) for row in summarize(network, estimator._stored_shape())]
     # A layer's input and output, and the layout that a convolution may want them in.
     bytes_per_image = 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
-    standardizer = Standardizer(estimator.input_mean_, estimator.input_scale_)
-    return Predictor(network.to(device), bytes_per_image, standardizer, device, TORCH_TYPES[dtype])
+    return Predictor(
+        network.to(device), bytes_per_image, estimator._standardizer(), device, TORCH_TYPES[dtype]
+    )
 
 
 def rebuild(estimator: Any, dtype: torch.dtype) -> nn.Module:

@@ -185,7 +185,7 @@ def batches_of(weights, batch_size):
         np.arange(len(weights), dtype=float)[:, None],
         weights,
         batch_size=batch_size,
-        standardizer=Standardizer.nothing(1),
+        entry=Standardizer.nothing(1),
         device=torch.device("cpu"),
         dtype=torch.float64,
     )

@@ -214,7 +214,7 @@ def test_every_image_once_an_epoch_and_no_batch_of_one(n, batch_size):
         np.arange(n),
         np.arange(n),
         batch_size=batch_size,
-        standardizer=Standardizer(np.zeros(1), np.ones(1)),
+        entry=Standardizer(np.zeros(1), np.ones(1)),
         device=torch.device("cpu"),
         rng=np.random.RandomState(0),
     )
