@@ -156,7 +156,7 @@ def _of_torch(path: Path) -> Any:
     except (OSError, MemoryError):
         raise
     except pickle.UnpicklingError as error:
-        names = get_unsafe_globals_in_checkpoint(path) if archive else []
+        names = sorted(get_unsafe_globals_in_checkpoint(path)) if archive else []
         raise ValueError(_more_than_tensors(names)) from error
     # A damaged file can fail anywhere in the reading of archives, pickles and tensors.
     except Exception as error:
