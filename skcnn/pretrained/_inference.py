@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
+
+from skcnn.pretrained._fusion import fused
+from skcnn.pretrained._layer_steps import Convolution, Linear, prepared
+from skcnn.pretrained._recording import OfBatch, Program, Step, Value, recorded, values_in
+
+_logger = logging.getLogger(__name__)
+
+# Images that go through the network at a time: their maps stay in the cache from layer to layer,
+# and memory that is freed is taken again instead of being asked of the system anew.
+_CHUNK = 8
+
+# How far the fast network may be from the original, as a share of the largest output.
+_TOLERANCE = 1e-4
 
 
 def optimized(network: nn.Module, example: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return what computes the outputs of a network in evaluation mode, faster.
 
+    Batch normalisation goes into the convolution before it, as do the activation and the sum of a
+    residual block that come after; maps lie channels last, and on a CPU weights lie as oneDNN wants
+    them. What the network does is learnt from watching it. The result is compared with the
+    original's: if it differs, or the network cannot be watched, the original is used as it is.
+
     Parameters
     ----------
     network : nn.Module
-        The network, in evaluation mode. It is left as it is.
+        The network, in evaluation mode. It is left as it is, and its weights must stay as they
+        are. Who drops it keeps no weights twice.
 
     example : torch.Tensor of shape (m, 3, height, width)
         Images as they will come, on the network's device.
@@ -23,12 +43,107 @@ def optimized(network: nn.Module, example: torch.Tensor) -> Callable[[torch.Tens
     Returns
     -------
     compute : callable
-        Takes a batch of images, returns the network's outputs, without gradients.
+        Takes a batch of any number of images, returns the network's output, without gradients.
+        Several threads may call it at once.
     """
-    fast = copy.deepcopy(network).to(memory_format=torch.channels_last)
 
-    def compute(images: torch.Tensor) -> torch.Tensor:
+    def as_it_is(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            return fast(images.contiguous(memory_format=torch.channels_last))
+            return network(images.contiguous(memory_format=torch.channels_last))
 
-    return compute
+    expected = as_it_is(example)
+    try:
+        fast = FastNetwork(fused(recorded(network, example)))
+        agrees = _agree(fast(example), expected) and _agree(fast(example[:1]), expected[:1])
+    except Exception as error:  # whatever a network of somebody's own does not bear
+        _logger.info("%s is computed as it is: %s", type(network).__name__, error)
+        return as_it_is
+    if not agrees:
+        _logger.info("%s is computed as it is: its fast form differs.", type(network).__name__)
+        return as_it_is
+    return fast
+
+
+def _agree(fast: torch.Tensor, expected: torch.Tensor) -> bool:
+    if fast.shape != expected.shape or fast.dtype != expected.dtype:
+        return False
+    apart = (fast - expected).abs().amax()
+    return bool(apart <= _TOLERANCE * expected.abs().amax())
+
+
+class FastNetwork:
+    """The steps of a network, ready to run.
+
+    Parameters
+    ----------
+    program : Program
+        What the network does.
+    """
+
+    def __init__(self, program: Program) -> None:
+        layers = [_with_weights_in_place(step, program) for step in program.steps]
+        self._steps = list(zip(layers, _last_uses(program), strict=True))
+        used = {n for step in layers for n in values_in((step.arguments, step.options))}
+        self._constants = {n: value for n, value in program.constants.items() if n in used}
+        self._batch, self._output = program.batch, program.output
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's output for a batch of images."""
+        with torch.inference_mode():
+            images = images.contiguous(memory_format=torch.channels_last)
+            if len(images) <= _CHUNK:
+                return self._run(images)
+            return torch.cat([self._run(chunk) for chunk in images.split(_CHUNK)])
+
+    def _run(self, images: torch.Tensor) -> torch.Tensor:
+        values = {**self._constants, self._batch: images}
+        size = len(images)
+        for step, done in self._steps:
+            arguments = _filled_in(step.arguments, values, size)
+            options = _filled_in(step.options, values, size)
+            values.update(_bound(step.results, step.function(*arguments, **options)))
+            del arguments, options
+            for number in done:
+                del values[number]
+        return values[self._output]
+
+
+def _with_weights_in_place(step: Step, program: Program) -> Step:
+    if not isinstance(step.function, Convolution | Linear):
+        return step
+    _, *shape = program.examples[step.arguments[0].number].shape
+    function = prepared(step.function, torch.Size([_CHUNK, *shape]))
+    return Step(function, step.arguments, step.options, step.results)
+
+
+def _last_uses(program: Program) -> list[list[int]]:
+    """Return for each step the values that nobody reads after it."""
+    seen = {program.output}
+    uses = []
+    for step in reversed(program.steps):
+        numbers = set(values_in((step.arguments, step.options, step.results)))
+        uses.append(sorted(numbers - seen))
+        seen |= numbers
+    return uses[::-1]
+
+
+def _filled_in(nested: Any, values: dict[int, torch.Tensor], size: int) -> Any:
+    """Return arguments with the values of this run."""
+    if isinstance(nested, Value):
+        return values[nested.number]
+    if isinstance(nested, OfBatch):
+        return nested.factor * size + nested.offset
+    if isinstance(nested, list | tuple):
+        return type(nested)([_filled_in(part, values, size) for part in nested])
+    if isinstance(nested, dict):
+        return {name: _filled_in(part, values, size) for name, part in nested.items()}
+    return nested
+
+
+def _bound(results: Any, result: Any) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield the numbers of values with what they are in this run."""
+    if isinstance(results, Value):
+        yield results.number, result
+    elif isinstance(results, list | tuple):
+        for part, value in zip(results, result, strict=True):
+            yield from _bound(part, value)
