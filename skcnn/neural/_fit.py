@@ -12,6 +12,7 @@ import torch
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
+from torch import nn
 
 from skcnn._compat import check_sample_weight
 from skcnn._devices import training_device
@@ -170,17 +171,17 @@ class NetworkFit:
             self.standardizer = Standardizer.nothing(self.shape[2])
 
     def _build(self) -> None:
-        """Make the network, with new weights or those of the earlier fit."""
-        estimator = self.estimator
-        if self.go_on:
-            network = rebuild(estimator, self.dtype)
-        else:
-            network = estimator._drawn_network(
-                self.shape, self.targets.n_outputs, self.weights_seed
-            )
+        """Make the network, ready to be trained."""
+        network = self._first_network()
         lay_out(network)
         self.network = network.to(self.device, self.dtype)
-        estimator._draw_from(network, self.masks)
+        self.estimator._draw_from(network, self.masks)
+
+    def _first_network(self) -> nn.Module:
+        """Return the network with new weights, or those of the earlier fit."""
+        if self.go_on:
+            return rebuild(self.estimator, self.dtype)
+        return self.estimator._drawn_network(self.shape, self.targets.n_outputs, self.weights_seed)
 
     def _make_net(self, task: dict[str, Any]) -> LeanNet:
         estimator = self.estimator
@@ -274,10 +275,9 @@ class NetworkFit:
             targets,
             weights,
             batch_size=self.batch_size,
-            entry=self.standardizer,
             device=self.device,
             dtype=self.dtype,
-            **options,
+            **{"entry": self.standardizer, **options},
         )
 
     def _scorer(self) -> Callable[[torch.Tensor, TrainingBatches], float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 _Class = TypeVar("_Class", bound=type)
@@ -290,31 +290,43 @@ _REFERENCES = """\
 """
 
 
-def documented(*special: str, **words: str) -> Callable[[_Class], _Class]:
+def documented(
+    *special: str,
+    parameters: Mapping[str, tuple[str, str]] | None = None,
+    attributes: Mapping[str, tuple[str, str] | None] | None = None,
+    **words: str,
+) -> Callable[[_Class], _Class]:
     """Return a decorator that fills in a docstring's parameters, attributes and references.
 
     `special` names attributes that not every network has, `words` are put into the texts.
+    `parameters` and `attributes` are those of one estimator, or mean something else there; None
+    leaves an attribute out.
     """
+    of_parameters = {**_PARAMETERS, **(parameters or {})}
+    of_attributes = {
+        name: text
+        for name, text in {**(attributes or {}), **_ATTRIBUTES, **(attributes or {})}.items()
+        if text is not None and (name in special or name not in _SPECIAL)
+    }
 
     def fill(cls: _Class) -> _Class:
-        parameters = [
-            _entry(f"{name} : {_PARAMETERS[name][0]}, default={_shown(p.default)}", name)
+        described = [
+            _entry(f"{name} : {of_parameters[name][0]}, default={_shown(p.default)}", name)
             for name, p in inspect.signature(cls).parameters.items()
         ]
-        attributes = [
-            _entry(f"{name} : {_ATTRIBUTES[name][0]}", name, _ATTRIBUTES)
-            for name in _ATTRIBUTES
-            if name in special or name not in _SPECIAL
+        learnt = [
+            _entry(f"{name} : {of_attributes[name][0]}", name, of_attributes)
+            for name in of_attributes
         ]
         assert cls.__doc__ is not None
         cls.__doc__ = (
-            cls.__doc__.replace("    {parameters}", "\n\n".join(parameters))
-            .replace("    {attributes}", "\n\n".join(attributes))
+            cls.__doc__.replace("    {parameters}", "\n\n".join(described))
+            .replace("    {attributes}", "\n\n".join(learnt))
             .replace("    {references}", _REFERENCES.rstrip())
         )
         return cls
 
-    def _entry(head: str, name: str, texts: dict = _PARAMETERS) -> str:
+    def _entry(head: str, name: str, texts: dict = of_parameters) -> str:
         meaning = texts[name][1]
         for word, text in words.items():
             meaning = meaning.replace("{" + word + "}", text)

@@ -86,6 +86,26 @@ def find_origin(
         If there is no such network, it takes no images of this size, or a module comes without its
         preprocessing.
     """
+    planned = origin_without_weights(
+        name, weights, preprocessing=preprocessing, input_size=input_size
+    )
+    if isinstance(weights, nn.Module):
+        return planned
+    if weights is None:
+        return replace(planned, seed=int(rng.randint(np.iinfo(np.int32).max)))
+    default = isinstance(weights, str) and weights == "default"
+    file = default_weights(find_backbone(name)) if default else weights_from(weights)
+    return replace(planned, source=file.source, digest=file.digest)
+
+
+def origin_without_weights(
+    name: str,
+    weights: Weights,
+    *,
+    preprocessing: Preprocessing | None,
+    input_size: int | tuple[int, int] | None,
+) -> Origin:
+    """Return what :func:`find_origin` does, but for the weights, which are not looked for."""
     if isinstance(weights, nn.Module):
         if preprocessing is None:
             raise ValueError(
@@ -101,11 +121,7 @@ def find_origin(
             f"input_size and preprocessing must leave {backbone.name} its images of {height} x "
             f"{width}, to which its weights are tied; got {how.size[0]} x {how.size[1]}."
         )
-    if weights is None:
-        return Origin(backbone.name, how, seed=int(rng.randint(np.iinfo(np.int32).max)))
-    default = isinstance(weights, str) and weights == "default"
-    file = default_weights(backbone) if default else weights_from(weights)
-    return Origin(backbone.name, how, source=file.source, digest=file.digest)
+    return Origin(backbone.name, how)
 
 
 def network_of(origin: Origin, arrays: Mapping[str, np.ndarray] | None = None) -> nn.Module:
