@@ -5,11 +5,12 @@ The functions look only at names and bytes. What is in a file is for others to s
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
 from typing import Any
+
+from skcnn.pretrained._digests import digest_of
 
 # What timm's repositories call their weights, the better format first.
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -33,6 +34,7 @@ def import_hub() -> Any:
     try:
         import huggingface_hub
         import huggingface_hub.constants
+        import huggingface_hub.errors
     except ImportError as error:
         raise ImportError(
             "Published weights need huggingface_hub, which is not installed: "
@@ -101,7 +103,7 @@ def download(hub_id: str) -> Path:
             f"{_first_line(error)}. {how_to_do_without(hub_id)}"
         ) from error
     expected = expected_digest(path) or announced
-    if expected is not None and (digest := sha256(path)) != expected:
+    if expected is not None and (digest := digest_of(path)) != expected:
         _remove(path)
         raise OSError(
             f"The weights {hub_id!r} have come damaged from {_endpoint()}: their SHA-256 is "
@@ -119,12 +121,6 @@ def expected_digest(path: Path) -> str | None:
     """
     target = Path(os.readlink(path)).name if path.is_symlink() else ""
     return target if _SHA256.fullmatch(target) else None
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def how_to_do_without(hub_id: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from skcnn.pretrained import _hub
+from skcnn.pretrained._digests import digest_of
 from skcnn.pretrained._state_dicts import fit_to_network, read_tensors
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".pth.tar")
 
 _HUB = "hub:"
-
-# The digest of a file by its path, with what shows that the file is still the same.
-_digests: dict[Path, tuple[tuple[int, int, int], str]] = {}
 
 
 @dataclass(frozen=True)
@@ -237,16 +235,6 @@ def load_weights(
         raise ValueError(f"weights={str(file.path)!r} {error}") from error
     # Names and shapes have been compared; what may be absent keeps its value.
     network.load_state_dict(fitting, strict=False)
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits; it is read again only if it changed."""
-    status = path.stat()
-    seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-    known = _digests.get(path)
-    if known is None or known[0] != seen:
-        known = _digests[path] = (seen, _hub.sha256(path))
-    return known[1]
 
 
 def _hub_source(hub_id: str, path: Path) -> str:

@@ -3,15 +3,15 @@
 import builtins
 import hashlib
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from skcnn.pretrained import _hub
+from skcnn.pretrained._digests import digest_of
 from skcnn.pretrained._weights import (
     cached_weights,
     default_weights,
-    digest_of,
     found_again,
     load_weights,
     weights_from,
@@ -95,11 +95,10 @@ class TestFoundAgain:
 
 class TestDigest:
     def test_is_computed_once(self, path, monkeypatch):
-        read = []
-        computed = _hub.sha256
-        monkeypatch.setattr(_hub, "sha256", lambda path: read.append(path) or computed(path))
+        opened, really = [], Path.open
+        monkeypatch.setattr(Path, "open", lambda *args: opened.append(args[0]) or really(*args))
         assert [digest_of(path), digest_of(path)] == [DIGEST, DIGEST]
-        assert read == [path]
+        assert opened == [path]
 
     def test_follows_changes(self, path):
         assert digest_of(path) == DIGEST
