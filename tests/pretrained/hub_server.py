@@ -35,6 +35,10 @@ class Hub(ThreadingHTTPServer):
     def url(self):
         return f"http://127.0.0.1:{self.server_port}"
 
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
     def asked(self, part):
         return [request for request in self.requests if part in request]
 
