@@ -24,7 +24,7 @@ from .neural import (
     NetworkFeatures,
     ResidualNetwork,
 )
-from .pretrained import Preprocessing, PretrainedExtractor, list_backbones
+from .pretrained import FineTunedClassifier, Preprocessing, PretrainedExtractor, list_backbones
 
 __version__: str
 
@@ -36,6 +36,7 @@ __all__ = [
     "Comparison",
     "ConvolutionFilter",
     "DescriptorSets",
+    "FineTunedClassifier",
     "FisherVectorEncoder",
     "FourierExtractor",
     "HOGExtractor",
