@@ -144,7 +144,9 @@ def _with_activation(layer: Step, activation: Step, program: Program) -> Step | 
     if not isinstance(function, Convolution | Linear) or function.activation is not None:
         return None
     found = Activation.of(activation.function, activation.arguments[1:], activation.options)
-    if found is None:
+    # oneDNN knows no other activation after a sum.
+    after_sum = isinstance(function, Convolution) and function.adds
+    if found is None or (after_sum and found.name != "relu"):
         return None
     return replace(layer, function=replace(function, activation=found), results=activation.results)
 
@@ -189,7 +191,9 @@ def _overwriting(program: Program) -> list[Step]:
 
 def _overwritten(step: Step, free: set[int], program: Program) -> Step:
     if isinstance(step.function, Convolution) and step.function.adds:
-        overwrites = step.arguments[1].number in free
+        # A convolution with maps that are added to it themselves still reads them.
+        maps, other = step.arguments
+        overwrites = other.number in free and other != maps
         return replace(step, function=replace(step.function, overwrites=overwrites))
     if step.function is _aten.mul.Tensor and isinstance(step.arguments[0], Value):
         maps, product = step.arguments[0].number, step.results.number

@@ -53,7 +53,8 @@ def optimized(network: nn.Module, example: torch.Tensor) -> Callable[[torch.Tens
 
     expected = as_it_is(example)
     try:
-        fast = FastNetwork(fused(recorded(network, example)))
+        with torch.inference_mode():
+            fast = FastNetwork(fused(recorded(network, example)))
         agrees = _agree(fast(example), expected) and _agree(fast(example[:1]), expected[:1])
     except Exception as error:  # whatever a network of somebody's own does not bear
         _logger.info("%s is computed as it is: %s", type(network).__name__, error)
