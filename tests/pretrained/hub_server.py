@@ -137,19 +137,35 @@ def backbone(hub_id):
     return SimpleNamespace(name="test_resnet.r160_in1k", hub_id=hub_id, classifier="fc")
 
 
-def answers():
-    """Answer the lines of a client."""
+def features(name, images):
+    """Return what a new extractor makes of images."""
+    import numpy as np
+
+    from skcnn import PretrainedExtractor
+
+    return PretrainedExtractor(name).fit_transform(np.array(images, np.uint8)).tolist()
+
+
+def result_of(function, arguments):
+    """Return the result of a function in a form that can be sent."""
     from skcnn.pretrained import _weights
 
+    if function == "features":
+        return features(*arguments)
+    if function in ("default_weights", "cached_weights"):
+        arguments = [backbone(*arguments)]
+    file = getattr(_weights, function)(*arguments)
+    return file and {"source": file.source, "path": str(file.path), "digest": file.digest}
+
+
+def answers():
+    """Answer the lines of a client."""
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         function, arguments, settings = json.loads(line)
         os.environ.update(settings)
-        if function in ("default_weights", "cached_weights"):
-            arguments = [backbone(*arguments)]
         try:
-            file = getattr(_weights, function)(*arguments)
-            result = file and {"source": file.source, "path": str(file.path), "digest": file.digest}
+            result = result_of(function, arguments)
         except Exception as error:
             result = [kind.__name__ for kind in type(error).__mro__], str(error)
         for name in settings:

@@ -4,7 +4,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save
 
 from tests.pretrained.hub_server import COMMIT, Client, Hub
 
@@ -157,6 +162,26 @@ class TestDownload:
         assert "OSError" in kinds
         assert "could not be downloaded from http://127.0.0.1:" in message
         assert "/timm/any/resolve/main/model.safetensors elsewhere and give weights=" in message
+
+
+class TestFit:
+    def test_downloads_once(self, hub, online):
+        network = timm.create_model("test_resnet").eval()
+        published = "timm/test_resnet.r160_in1k"
+        assert network.pretrained_cfg["hf_hub_id"] == published
+        hub.files[f"{published}/model.safetensors"] = save(network.state_dict())
+        images = np.random.default_rng(0).integers(256, size=(2, 160, 160, 3), dtype=np.uint8)
+        found = online("features", "test_resnet", images.tolist())
+        transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=network))
+        with torch.inference_mode():
+            batch = torch.stack([transform(Image.fromarray(image)) for image in images])
+            expected = network.forward_head(network.forward_features(batch), pre_logits=True)
+        assert expected.std() > 0.01
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+        assert len(hub.asked(f"GET /stored/{published}/")) == 1
+        before = len(hub.requests)
+        assert online("features", "test_resnet", images.tolist()) == found
+        assert len(hub.requests) == before
 
 
 class TestCache:
