@@ -172,6 +172,7 @@ class TestFit:
         hub.files[f"{published}/model.safetensors"] = save(network.state_dict())
         images = np.random.default_rng(0).integers(256, size=(2, 160, 160, 3), dtype=np.uint8)
         found = online("features", "test_resnet", images.tolist())
+        assert isinstance(found[0][0], float), found  # else an error
         transform = timm.data.create_transform(**timm.data.resolve_data_config({}, model=network))
         with torch.inference_mode():
             batch = torch.stack([transform(Image.fromarray(image)) for image in images])
