@@ -23,7 +23,6 @@ _PLAIN_NAMES = {
     "inceptionv3": "inception_v3",
     "efficientnet": "efficientnet_b0",
     "efficientnetb0": "efficientnet_b0",
-    "efficientnet_lite0": "tf_efficientnet_lite0",
 }
 
 
@@ -197,7 +196,7 @@ def import_timm() -> Any:
         import timm
     except ImportError as error:
         raise ImportError(
-            'Pre-trained networks need timm, which is not installed: '
+            "Pre-trained networks need timm, which is not installed: "
             'pip install "skcnn[pretrained]"'
         ) from error
     return timm
@@ -205,7 +204,8 @@ def import_timm() -> Any:
 
 def _suggestion(name: str) -> str:
     models = import_timm().models
-    known = [*_PLAIN_NAMES, *models.list_models(), *models.list_models(pretrained=True)]
-    similar = [_PLAIN_NAMES.get(n, n) for n in get_close_matches(name, known, n=3)]
+    known = [*models.list_models(), *models.list_models(pretrained=True)]
+    classic = get_close_matches(name, _PLAIN_NAMES.values(), n=1)
+    similar = [*classic, *get_close_matches(name, known, n=2)]
     hint = f"Did you mean {' or '.join(map(repr, dict.fromkeys(similar)))}? " if similar else ""
     return f"{hint}skcnn.list_backbones('*part*') lists the names that hold a part."

@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from skcnn._parameters import int_pair
+from skcnn.pretrained._resizing_kernel import resize_bytes, taps
 
 _INTERPOLATIONS = ("bilinear", "bicubic")
 _CROP_MODES = ("center", "squash", "border")
@@ -161,8 +162,9 @@ def preprocessed(images: np.ndarray, how: Preprocessing) -> torch.Tensor:
     Parameters
     ----------
     images : ndarray of shape (m, h, w, c)
-        ``uint8``, or floating point numbers in [0, 1]; c is 1 or 3. ``uint8`` images are rounded
-        to ``uint8`` after each pass of a filter, as by Pillow, others are not.
+        ``uint8``, or floating point numbers in [0, 1]; c is 1 or 3. ``uint8`` images are
+        resized bit by bit as by Pillow, which rounds after each pass of a filter; others are not
+        rounded.
 
     how : Preprocessing
         What the network wants.
@@ -172,14 +174,12 @@ def preprocessed(images: np.ndarray, how: Preprocessing) -> torch.Tensor:
     batch : torch.Tensor of shape (m, 3, height, width)
         float32, channels last in memory.
     """
-    # torch warns of memory that it must not write to.
-    images = np.require(images, requirements=["C", "W"])
-    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
-    if batch.dtype == torch.uint8:
-        batch = _fitted_bytes(batch, how)
-    else:
-        batch = _fitted_floats(batch.float(), how)
-    return _normalised(batch, how)
+    if images.dtype == np.uint8:
+        return _fitted_bytes(images, how)
+    # One map after the other, as they are resized: NumPy takes a fifth of torch's time.
+    maps = np.empty((len(images), images.shape[3], *images.shape[1:3]), np.float32)
+    maps[:] = images.transpose(0, 3, 1, 2)
+    return _normalised(_fitted_floats(torch.from_numpy(maps), how), how)
 
 
 class PreprocessImages(nn.Module):
@@ -204,12 +204,32 @@ class PreprocessImages(nn.Module):
         return repr(self.how)
 
 
-def _fitted_bytes(images: torch.Tensor, how: Preprocessing) -> torch.Tensor:
-    """Return uint8 images (m, c, h, w), channels last, resized and cropped, on the scale to 1."""
-    size = how.resized(_size_of(images))
-    if size != _size_of(images):
-        images = functional.interpolate(images, size, mode=how.interpolation, antialias=True)
-    return _cropped(images, how).float().div_(255)
+def _fitted_bytes(images: np.ndarray, how: Preprocessing) -> torch.Tensor:
+    """Return uint8 images (m, h, w, c) as the network wants them: as Pillow makes them."""
+    before = images.shape[1], images.shape[2]
+    after = how.resized(before)
+    levels = np.arange(256, dtype=np.float32) / np.float32(255)
+    mean, std = (np.array(values, np.float32)[:, None] for values in (how.mean, how.std))
+    levels = (levels - mean) / std
+    inside, windows = zip(*map(_window, after, how.size), strict=True)
+    out = np.empty((len(images), *how.size, 3), np.float32)
+    if inside != (slice(0, how.size[0]), slice(0, how.size[1])):
+        out[:] = levels[range(3), _border_levels(how)]
+    axes = [
+        taps(*sizes, window, how.interpolation)
+        for *sizes, window in zip(before, after, windows, strict=True)
+    ]
+    resize_bytes(images, *axes, levels, out[:, *inside])
+    return torch.from_numpy(out).permute(0, 3, 1, 2)
+
+
+def _window(side: int, wanted: int) -> tuple[slice, slice]:
+    """Return where a resized side goes among the wanted pixels, and which part of it."""
+    if side < wanted:
+        start = (wanted - side) // 2
+        return slice(start, start + side), slice(0, side)
+    start = round((side - wanted) / 2)
+    return slice(0, wanted), slice(start, start + wanted)
 
 
 def _fitted_floats(images: torch.Tensor, how: Preprocessing) -> torch.Tensor:
@@ -230,7 +250,7 @@ def _resized_floats(
     if size == _size_of(images):
         return images
     resized = functional.interpolate(images, size, mode=how.interpolation, antialias=True)
-    return resized.clamp(0, 1) if how.interpolation == "bicubic" else resized
+    return resized.clamp_(0, 1) if how.interpolation == "bicubic" else resized
 
 
 def _cropped(images: torch.Tensor, how: Preprocessing) -> torch.Tensor:
@@ -259,22 +279,26 @@ def _in_border(images: torch.Tensor, how: Preprocessing) -> torch.Tensor:
 
 
 def _border_colour(images: torch.Tensor, how: Preprocessing) -> torch.Tensor:
-    if how.crop_mode != "border":
-        return images.new_zeros(1)
-    colour = torch.tensor([round(255 * mean) for mean in how.mean], device=images.device)
-    colour = colour.view(1, 3, 1, 1)
-    return colour / 255 if images.is_floating_point() else colour
+    colour = torch.tensor(_border_levels(how), device=images.device)
+    return colour.view(1, 3, 1, 1) / 255
+
+
+def _border_levels(how: Preprocessing) -> list[int]:
+    return [round(255 * mean) if how.crop_mode == "border" else 0 for mean in how.mean]
 
 
 def _normalised(images: torch.Tensor, how: Preprocessing) -> torch.Tensor:
     """Return images in [0, 1] with mean and scale as the network wants them, in three channels."""
+    n_images, _, height, width = images.shape
+    # Operations on whole rows take a tenth of the time of those on three values a pixel.
+    pixels = images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    rows = pixels.reshape(n_images, height, width * 3)
     mean, std = (
-        torch.tensor(values, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+        torch.tensor(values, dtype=images.dtype, device=images.device).repeat(width)
         for values in (how.mean, how.std)
     )
-    # The first operation makes three channels of one.
-    normalised = (images - mean) / std
-    return normalised.contiguous(memory_format=torch.channels_last)
+    normalised = rows.sub(mean).div_(std)
+    return normalised.view(n_images, height, width, 3).permute(0, 3, 1, 2)
 
 
 def _size_of(images: torch.Tensor) -> tuple[int, int]:
