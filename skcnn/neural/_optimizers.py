@@ -7,6 +7,7 @@ the bookkeeping that makes torch's own take longer than the arithmetic of a smal
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -146,4 +147,8 @@ class FlatAdamW(FlatAdam):
             weights[slow.start :].mul_(1 - rate * group["slow_factor"] * group["weight_decay"])
 
 
-OPTIMIZERS = {"adam": FlatAdam, "adamw": FlatAdamW, "sgd": FlatSGD}
+OPTIMIZERS: dict[str, Callable[..., FlatOptimizer]] = {
+    "adam": FlatAdam,
+    "adamw": FlatAdamW,
+    "sgd": FlatSGD,
+}

@@ -99,6 +99,12 @@ _PARAMETERS = {
         "tensor on the CPU, and a :class:`torch.Generator` that returns as many of the same shape. "
         "Features are then computed anew in every epoch. Images for validation are never changed.",
     ),
+    "precision": (
+        '{"auto", "float32", "float64", "bfloat16"}',
+        'Floating type of what is trained. "auto" is float32; "bfloat16" keeps the weights in '
+        "float32 and multiplies in bfloat16, which only some processors do faster. Features that "
+        "stay as they are are computed in float32.",
+    ),
     "standardize": (
         "bool",
         "Whether each feature is brought to mean 0 and variance 1, as seen in training, where only "
@@ -137,7 +143,6 @@ _ATTRIBUTES = {
     attributes=_ATTRIBUTES,
     auto_batch_size="a fiftieth of the training images, at least 8 and at most 128, or 32 where "
     "more than the head is trained",
-    auto_precision="float32",
     and_targets="",
     loss_unit="",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -16,8 +16,6 @@ from skcnn.pretrained._inference import optimized
 from skcnn.pretrained._preprocessing import Preprocessing
 from skcnn.pretrained._sharing import LoadedNetwork, shared
 from skcnn.pretrained._sources import Origin, network_of
-
-Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 def load_features(

@@ -16,7 +16,7 @@ from skcnn.pretrained._layers import InnerFeatures, PooledFeatures
 from skcnn.pretrained._preprocessing import PreprocessImages, Preprocessing
 from skcnn.pretrained._trained_part import trained_modules, used_parameters
 
-Function = Callable[[torch.Tensor], torch.Tensor]
+_Function = Callable[[torch.Tensor], torch.Tensor]
 
 
 def pooled_features(network: nn.Module, size: tuple[int, int]) -> nn.Module:
@@ -31,7 +31,7 @@ def pooled_features(network: nn.Module, size: tuple[int, int]) -> nn.Module:
     size : (int, int)
         Height and width of the images.
     """
-    if not hasattr(network, "forward_features"):
+    if not (hasattr(network, "forward_features") and hasattr(network, "reset_classifier")):
         end = up_to_layer(network, (*size, 3), None, fold=False)
         return InnerFeatures(end, "average", channels_last=False)
     network.reset_classifier(0)  # type: ignore[operator]
@@ -192,7 +192,7 @@ class TrainedPart(nn.Module):
             module.training = mode
         return self
 
-    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return the state of what learns."""
         state = super().state_dict(*args, **options)
         return {name: value for name, value in state.items() if name in self.kept}
@@ -205,7 +205,7 @@ class TrainedPart(nn.Module):
 class FeaturesAndHead(nn.Module):
     """A fitted network for prediction: features by whatever computes them fast, then the head."""
 
-    def __init__(self, features: Function, head: nn.Module) -> None:
+    def __init__(self, features: _Function, head: nn.Module) -> None:
         super().__init__()
         self._features, self.head = features, head
         self._dtype = next(head.parameters()).dtype

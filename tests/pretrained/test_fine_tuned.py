@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import timm
 import torch
+from sklearn.callback import ScoringMonitor
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EpochScoring
 from torch import nn
 
 from skcnn import Augmentation, FineTunedClassifier, PretrainedExtractor
 from skcnn.pretrained import _entry, _fine_tuned_backbone
 from skcnn.pretrained._backbones import blank_network, find_backbone
-from skcnn.pretrained._fine_tuned_network import n_features, pooled_features
+from skcnn.pretrained._fine_tuned_network import TrainedPart, n_features, pooled_features
 from skcnn.pretrained._trained_part import trained_modules
 from tests.pretrained.fine_tuning import (
     AS_IT_IS,
@@ -356,7 +358,42 @@ class TestWhichPartIsTrained:
         assert not any("conv_head" in name for name in fitted.weights_)
 
 
+def test_what_is_frozen_in_front_records_no_gradient():
+    size = SIZE, SIZE
+    features = pooled_features(timm_network("test_resnet"), size)
+    part = TrainedPart(features, nn.Linear(96, 3), "last_block", size).train()
+    recorded = {}
+    for name in ("layer1", "layer3", "layer4"):
+        layer = part.get_submodule(f"backbone.network.{name}")
+        layer.register_forward_hook(
+            lambda module, inputs, output, name=name: recorded.update({name: output.requires_grad})
+        )
+        assert layer[0].bn1.training == (name == "layer4")
+    part(torch.zeros(2, 3, *size)).sum().backward()
+    assert recorded == {"layer1": False, "layer3": False, "layer4": True}
+    assert features.network.conv1[0].weight.grad is None
+    assert not part.eval().backbone.network.layer4[0].bn1.training
+
+
 class TestInTheCompanyOfSkcnn:
+    @pytest.mark.parametrize("trainable", ["head", "last_block", "all"])
+    def test_callbacks_of_scikit_learn_see_every_epoch(self, trainable):
+        X, y = images()
+        monitor = ScoringMonitor(scoring="neg_log_loss")
+        make(trainable=trainable, max_iter=3).set_callbacks(monitor).fit(X, y)
+        rows = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+        for row in rows:
+            stage = make(trainable=trainable, max_iter=row["task_id"] + 1).fit(X, y)
+            assert row["neg_log_loss"] == -log_loss(y, stage.predict_proba(X))
+        assert len(rows) == 3
+
+    def test_callbacks_of_skorch_predict_on_what_is_trained_on(self):
+        X, y = images()
+        scores = EpochScoring("accuracy", on_train=True, lower_is_better=False)
+        fitted = make(max_iter=4, callbacks=[scores]).fit(X, y)
+        assert scores.best_score_ >= 0
+        assert fitted.callbacks[0] is scores
+
     def test_any_size_and_grey_images(self):
         grey, y = images(channels=1, size=(20, 27))
         classifier = make(preprocessing=None, input_size=SIZE)
