@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from importlib.util import find_spec
 
 from skcnn.pretrained._backbones import find_backbone
@@ -17,7 +18,14 @@ def is_cached(name: str) -> bool:
     ValueError
         If timm knows no such network.
     """
-    return find_spec("timm") is not None and cached_weights(find_backbone(name)) is not None
+    if find_spec("timm") is None:
+        return False
+    backbone = find_backbone(name)
+    try:
+        return cached_weights(backbone) is not None
+    except OSError as error:  # damaged, and the message says what to do
+        warnings.warn(str(error), stacklevel=4)  # at the caller of default_pipelines
+        return False
 
 
 def ensure_usable(name: str, weights: str | os.PathLike) -> None:

@@ -156,6 +156,9 @@ def blank_network(backbone: Backbone, n_classes: int | None = None) -> nn.Module
     if _has_constants(network):
         return random_network(backbone, 0, n_classes)
     network = network.to(torch.float32).to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()  # a file need not hold the classifier
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.reset_running_stats()  # files may not say how many batches there were

@@ -242,8 +242,9 @@ class PretrainedExtractor(ImageExtractor):
         )
         self._as_fitted = self.layer, self.pool
         self._module = self.weights if isinstance(self.weights, nn.Module) else None
-        embedded = self.embed_weights and self._module is None
-        self.weights_ = to_arrays(network_of(self._origin)) if embedded else None
+        self.weights_ = None
+        if self.embed_weights and self._module is None:
+            self.weights_ = to_arrays(self._named_network())
         self.output_shape_ = self._loaded().output_shape
         return prod(self.output_shape_)
 
@@ -278,7 +279,7 @@ class PretrainedExtractor(ImageExtractor):
 
     def _load(self, device: torch.device) -> LoadedNetwork:
         if self._module is None:
-            network = network_of(self._origin, self.weights_)
+            network = self._named_network()
         else:
             network = copy.deepcopy(self._module).cpu().float().eval()
         size = self.preprocessing_.size
@@ -290,6 +291,10 @@ class PretrainedExtractor(ImageExtractor):
             compute = optimized(network, example)
         with torch.inference_mode():
             return LoadedNetwork(compute, tuple(compute(example).shape[1:]))
+
+    def _named_network(self) -> nn.Module:
+        layer, _ = self._as_fitted
+        return network_of(self._origin, self.weights_, without_classifier=layer != "logits")
 
     def _in_chunks(self, images: ImageBatch, work: Callable[[slice], Any]) -> list[Any]:
         size = _AUTO_BATCH if isinstance(self.batch_size, str) else int(self.batch_size)

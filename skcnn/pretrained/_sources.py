@@ -124,7 +124,12 @@ def origin_without_weights(
     return Origin(backbone.name, how)
 
 
-def network_of(origin: Origin, arrays: Mapping[str, np.ndarray] | None = None) -> nn.Module:
+def network_of(
+    origin: Origin,
+    arrays: Mapping[str, np.ndarray] | None = None,
+    *,
+    without_classifier: bool = False,
+) -> nn.Module:
     """Return a network on the CPU, in prediction mode, with its weights.
 
     Parameters
@@ -134,6 +139,9 @@ def network_of(origin: Origin, arrays: Mapping[str, np.ndarray] | None = None) -
 
     arrays : mapping of str to ndarray or None, default=None
         The weights themselves, if they are at hand.
+
+    without_classifier : bool, default=False
+        Whether the file's classifier is left out; it may be one of other classes then.
 
     Raises
     ------
@@ -152,7 +160,8 @@ def network_of(origin: Origin, arrays: Mapping[str, np.ndarray] | None = None) -
     else:
         assert origin.source is not None
         assert origin.digest is not None
-        load_weights(network, found_again(origin.source, origin.digest), backbone)
+        file = found_again(origin.source, origin.digest)
+        load_weights(network, file, backbone, without_classifier=without_classifier)
     return network
 
 

@@ -121,11 +121,6 @@ def test_without_timm_an_error_says_what_to_install():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     *errors, n_pipelines = result.stdout.splitlines()
-    assert (
-        errors
-        == [
-            'Pre-trained networks need timm, which is not installed: pip install "skcnn[pretrained]"'
-        ]
-        * 2
-    )
+    line = 'pip install "skcnn[pretrained]"'
+    assert errors == [f"Pre-trained networks need timm, which is not installed: {line}"] * 2
     assert n_pipelines == "11"

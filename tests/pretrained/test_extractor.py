@@ -6,6 +6,8 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from torch import nn
 
 import skcnn
 from skcnn import Preprocessing, PretrainedExtractor
-from skcnn.pretrained import _extractor
+from skcnn.pretrained import _extractor, _sharing
 from skcnn.pretrained._backbones import find_backbone, random_network
 
 FAMILIES = {"vgg16": 512, "resnet50": 2048, "inception_v3": 2048, "efficientnet_b0": 1280}
@@ -58,7 +60,7 @@ def as_timm_sees_them(network, X):
 class TestAgainstTimm:
     @pytest.mark.parametrize("name", FAMILIES)
     def test_the_families(self, name):
-        """Random weights: pooled features are timm's maps, averaged, of images as timm sees them."""
+        """Pooled features are timm's maps, averaged, of images as timm sees them."""
         X = photos(2)
         extractor = PretrainedExtractor(name, weights=None, random_state=0)
         features = extractor.fit_transform(X)
@@ -155,12 +157,13 @@ class TestAgainstTimm:
         assert module[0].weight.is_contiguous()
 
 
-class TestShape:
-    @pytest.fixture(scope="class")
-    def extractor(self, tmp_path_factory):
-        path, _ = weights_of_timm("test_resnet", tmp_path_factory.mktemp("weights"))
-        return PretrainedExtractor("test_resnet", weights=path)
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory):
+    path, _ = weights_of_timm("test_resnet", tmp_path_factory.mktemp("weights"))
+    return PretrainedExtractor("test_resnet", weights=path)
 
+
+class TestShape:
     def test_the_batch_an_image_is_in_does_not_matter(self, extractor):
         X = photos(11)
         expected = extractor.fit_transform(X)
@@ -214,7 +217,7 @@ class TestState:
         built = []
         original = _extractor.network_of
         monkeypatch.setattr(
-            _extractor, "network_of", lambda *args: built.append(args) or original(*args)
+            _extractor, "network_of", lambda *a, **k: built.append(a) or original(*a, **k)
         )
         X, y = photos(12), np.arange(12) % 2
         pipeline = make_pipeline(
@@ -257,44 +260,55 @@ class TestState:
         np.testing.assert_array_equal(pickle.loads(dumped).transform(X), extractor.transform(X))
         np.testing.assert_array_equal(copy.deepcopy(extractor).transform(X), extractor.transform(X))
 
-    @pytest.mark.parametrize("embed", [False, True])
-    def test_another_process_finds_the_weights_again(self, path, embed, tmp_path):
+    def test_another_process_finds_the_weights_again(self, path, tmp_path):
         X = photos()
-        extractor = PretrainedExtractor("test_resnet", weights=path, embed_weights=embed).fit(X)
-        expected = extractor.transform(X)
+        extractor = PretrainedExtractor("test_resnet", weights=path).fit(X)
         (tmp_path / "model.pkl").write_bytes(pickle.dumps(extractor))
         np.save(tmp_path / "X.npy", X)
         code = (
             "import pickle, numpy as np\n"
             "model = pickle.load(open('model.pkl', 'rb'))\n"
-            "try: np.save('features.npy', model.transform(np.load('X.npy')))\n"
-            "except (OSError, ValueError) as error: print(type(error).__name__, error)"
+            "np.save('features.npy', model.transform(np.load('X.npy')))\n"
         )
+        environment = {**os.environ, "PYTHONPATH": str(Path(skcnn.__file__).parents[1])}
+        subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)
+        found = np.load(tmp_path / "features.npy")
+        np.testing.assert_array_equal(found, extractor.transform(X))
 
-        def run():
-            return subprocess.run(
-                [sys.executable, "-c", code],
-                cwd=tmp_path,
-                env={**os.environ, "PYTHONPATH": os.path.dirname(os.path.dirname(skcnn.__file__))},
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
+    @pytest.mark.parametrize("embed", [False, True])
+    def test_weights_that_have_changed_or_gone(self, path, embed, monkeypatch):
+        X = photos()
+        extractor = PretrainedExtractor("test_resnet", weights=path, embed_weights=embed).fit(X)
+        expected = extractor.transform(X)
+        dumped = pickle.dumps(extractor)
+        assert (len(dumped) > 100_000) == embed
 
-        assert run() == ""
-        np.testing.assert_allclose(np.load(tmp_path / "features.npy"), expected, rtol=1e-5)
-        weights_of_timm("test_resnet", tmp_path, seed=1)  # another file at the same path
-        changed = run()
-        path.unlink()
-        missing = run()
+        def transform_elsewhere():
+            monkeypatch.setattr(_sharing, "_networks", WeakValueDictionary())
+            return pickle.loads(dumped).transform(X)
+
+        weights_of_timm("test_resnet", path.parent, seed=1)  # another file at the same path
         if embed:
-            assert changed == missing == ""
-            assert len(pickle.dumps(extractor)) > 100_000
+            np.testing.assert_array_equal(transform_elsewhere(), expected)
         else:
-            assert changed.startswith("ValueError")
-            assert "is another file now" in changed
-            assert missing.startswith("FileNotFoundError")
-            assert "embed_weights=True" in missing
+            with pytest.raises(ValueError, match="is another file now"):
+                transform_elsewhere()
+        path.unlink()
+        if embed:
+            np.testing.assert_array_equal(transform_elsewhere(), expected)
+        else:
+            with pytest.raises(FileNotFoundError, match="embed_weights=True"):
+                transform_elsewhere()
+
+    def test_pooled_features_want_no_classifier(self, tmp_path):
+        X = photos()
+        path, network = weights_of_timm("test_resnet", tmp_path, num_classes=7)
+        with torch.inference_mode():
+            maps = network.forward_features(as_timm_sees_them(network, X))
+        features = PretrainedExtractor("test_resnet", weights=path).fit_transform(X)
+        np.testing.assert_allclose(features, maps.mean(dim=(2, 3)), rtol=1e-3, atol=1e-4)
+        with pytest.raises(ValueError, match=r"fc\.weight"):
+            PretrainedExtractor("test_resnet", weights=path, layer="logits").fit(X)
 
     def test_random_weights_need_no_file(self):
         X = photos()
@@ -337,7 +351,7 @@ class TestBadInput:
 
     def test_no_such_layer(self):
         extractor = PretrainedExtractor("test_resnet", weights=None, layer="layer9")
-        with pytest.raises(ValueError, match="layer='layer9' is no layer.*Did you mean 'layer"):
+        with pytest.raises(ValueError, match=r"layer='layer9' is no layer.*Did you mean 'layer"):
             extractor.fit(photos())
 
     def test_a_layer_that_says_nothing_of_single_images(self):
