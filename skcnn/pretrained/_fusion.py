@@ -45,31 +45,28 @@ def _as_layer(step: Step, program: Program) -> Step:
 
 
 def _convolution(step: Step, program: Program) -> Convolution | None:
-    _, weight, bias, *geometry = _padded(step.arguments, (None, None, None, [1], [0], [1], 1))
-    weight, bias = _constant(weight, program), _constant(bias, program)
-    stride, padding, dilation, groups = geometry
-    if weight is None or (step.arguments[2:3] not in ((), (None,)) and bias is None):
+    _, *given = step.arguments
+    weight, bias, *geometry = (*given, *(None, None, [1], [0], [1], 1)[len(given) :])
+    stride, padding, dilation = (tuple(value) * (2 // len(value)) for value in geometry[:3])
+    kernels, offsets = _constant(weight, program), _constant(bias, program)
+    if kernels is None or (bias is not None and offsets is None):
         return None
-    pairs = (tuple(value) * (2 // len(value)) for value in (stride, padding, dilation))
-    return Convolution(weight, bias, *pairs, groups)
+    return Convolution(kernels, offsets, stride, padding, dilation, geometry[3])
 
 
 def _linear(step: Step, program: Program) -> Linear | None:
-    _, weight, bias = _padded(step.arguments, (None, None, None))
-    weight_, bias_ = _constant(weight, program), _constant(bias, program)
-    if weight_ is None or (bias is not None and bias_ is None):
+    _, *given = step.arguments
+    weight, bias = (*given, None)[:2]
+    matrix, offsets = _constant(weight, program), _constant(bias, program)
+    if matrix is None or (bias is not None and offsets is None):
         return None
-    return Linear(weight_, bias_)
+    return Linear(matrix, offsets)
 
 
 _LAYERS: dict[Any, Callable[[Step, Program], Any]] = {
     _aten.conv2d.default: _convolution,
     _aten.linear.default: _linear,
 }
-
-
-def _padded(arguments: tuple, defaults: tuple) -> tuple:
-    return (*arguments, *defaults[len(arguments) :])
 
 
 def _constant(argument: Any, program: Program) -> torch.Tensor | None:
@@ -86,8 +83,8 @@ def _merge_pairs(program: Program, merge: _Merge) -> None:
     steps: list[Step | None] = list(program.steps)
     for position, step in enumerate(program.steps):
         for number in reversed(list(values_in(step.arguments))):
-            before = made_by.get(number)
-            layer = steps[before] if before is not None and number in private else None
+            before = made_by.get(number, -1)
+            layer = steps[before] if before >= 0 and number in private else None
             if layer is None or not _may_move(layer, steps[before + 1 : position], program):
                 continue
             merged = merge(layer, step, program)
@@ -131,11 +128,12 @@ def _with_norm(layer: Step, norm: Step, program: Program) -> Step | None:
     if not isinstance(convolution, Convolution) or norm.function is not _aten.batch_norm.default:
         return None
     _, *statistics, training, _, eps, _ = norm.arguments
-    tensors = [_constant(value, program) for value in statistics]
-    known = all(v is None or t is not None for v, t in zip(statistics, tensors, strict=True))
-    if training or not known or tensors[2] is None or convolution.does_more:
+    known = all(v is None or v.number in program.constants for v in statistics)
+    weight, bias, mean, variance = (_constant(value, program) for value in statistics)
+    if training or not known or mean is None or variance is None or convolution.does_more:
         return None
-    return replace(layer, function=convolution.normalised(*tensors, eps), results=norm.results)
+    function = convolution.normalised(weight, bias, mean, variance, eps)
+    return replace(layer, function=function, results=norm.results)
 
 
 def _with_activation(layer: Step, activation: Step, program: Program) -> Step | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from math import ceil
 from typing import Any
 
 import torch
@@ -15,9 +16,11 @@ from skcnn.pretrained._recording import OfBatch, Program, Step, Value, recorded,
 
 _logger = logging.getLogger(__name__)
 
-# Images that go through the network at a time: their maps stay in the cache from layer to layer,
-# and memory that is freed is taken again instead of being asked of the system anew.
-_CHUNK = 8
+# Images go through the network in chunks whose largest maps take no more memory than this: they are
+# at hand for the next layer, and what is freed is taken again. Arrays of more than 32 MiB the C
+# library asks of the system anew each time, which takes longer than to fill them.
+_CHUNK_BYTES = 24 * 2**20
+_LEAST_CHUNK, _LARGEST_CHUNK = 2, 32
 
 # How far the fast network may be from the original, as a share of the largest output.
 _TOLERANCE = 1e-4
@@ -82,7 +85,8 @@ class FastNetwork:
     """
 
     def __init__(self, program: Program) -> None:
-        layers = [_with_weights_in_place(step, program) for step in program.steps]
+        self._chunk = _images_at_a_time(program)
+        layers = [_with_weights_in_place(step, program, self._chunk) for step in program.steps]
         self._steps = list(zip(layers, _last_uses(program), strict=True))
         used = {n for step in layers for n in values_in((step.arguments, step.options))}
         self._constants = {n: value for n, value in program.constants.items() if n in used}
@@ -92,9 +96,9 @@ class FastNetwork:
         """Return the network's output for a batch of images."""
         with torch.inference_mode():
             images = images.contiguous(memory_format=torch.channels_last)
-            if len(images) <= _CHUNK:
-                return self._run(images)
-            return torch.cat([self._run(chunk) for chunk in images.split(_CHUNK)])
+            chunks = images.tensor_split(max(1, ceil(len(images) / self._chunk)))
+            outputs = [self._run(chunk) for chunk in chunks]
+            return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         values = {**self._constants, self._batch: images}
@@ -109,11 +113,20 @@ class FastNetwork:
         return values[self._output]
 
 
-def _with_weights_in_place(step: Step, program: Program) -> Step:
+def _images_at_a_time(program: Program) -> int:
+    n_images = len(program.examples[program.batch])
+    results = {number for step in program.steps for number in values_in(step.results)}
+    most = max((program.examples[number].nbytes for number in results), default=1)
+    fitting = _CHUNK_BYTES * n_images // max(most, 1)
+    return min(max(fitting, _LEAST_CHUNK), _LARGEST_CHUNK)
+
+
+def _with_weights_in_place(step: Step, program: Program, n_images: int) -> Step:
     if not isinstance(step.function, Convolution | Linear):
         return step
-    _, *shape = program.examples[step.arguments[0].number].shape
-    function = prepared(step.function, torch.Size([_CHUNK, *shape]))
+    first, *rest = program.examples[step.arguments[0].number].shape
+    first = first * n_images // len(program.examples[program.batch])
+    function = prepared(step.function, torch.Size([first, *rest]))
     return Step(function, step.arguments, step.options, step.results)
 
 

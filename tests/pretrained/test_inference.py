@@ -91,6 +91,7 @@ def test_no_normalisation_activation_or_sum_is_left(name):
 
 
 def test_any_number_of_images_goes_in(monkeypatch):
+    monkeypatch.setattr(_inference, "_LARGEST_CHUNK", 4)
     network = network_of_timm("test_resnet")
     compute = optimized(network, images(1))
     for n in (1, 8, 9, 40):
