@@ -46,12 +46,13 @@ def _as_layer(step: Step, program: Program) -> Step:
 
 def _convolution(step: Step, program: Program) -> Convolution | None:
     _, *given = step.arguments
-    weight, bias, *geometry = (*given, *(None, None, [1], [0], [1], 1)[len(given) :])
-    stride, padding, dilation = (tuple(value) * (2 // len(value)) for value in geometry[:3])
+    defaults: tuple = (None, None, [1], [0], [1], 1)
+    weight, bias, *sizes, groups = (*given, *defaults[len(given) :])
+    stride, padding, dilation = (tuple(size) * (2 // len(size)) for size in sizes)
     kernels, offsets = _constant(weight, program), _constant(bias, program)
     if kernels is None or (bias is not None and offsets is None):
         return None
-    return Convolution(kernels, offsets, stride, padding, dilation, geometry[3])
+    return Convolution(kernels, offsets, stride, padding, dilation, groups)
 
 
 def _linear(step: Step, program: Program) -> Linear | None:
