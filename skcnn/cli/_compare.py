@@ -29,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare the chosen pipelines; what finished is printed and written, whatever ended it."""
     pipelines = _candidates(arguments)
     if arguments.list_pipelines:
-        print("\n".join(f"{slug(name):28}{name}" for name in pipelines))
+        width = max(len(slug(name)) for name in pipelines) + 2
+        print("\n".join(f"{slug(name):{width}}{name}" for name in pipelines))
         return 0
     if arguments.pipelines is None and PRETRAINED not in pipelines:
         say(f"No pre-trained network on board. To compare one: {how_to_get(arguments.backbone)}")

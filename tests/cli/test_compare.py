@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import timm
+import torch
 from PIL import Image
 
 import skcnn
@@ -62,6 +64,40 @@ class TestHelp:
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 11
         assert re.fullmatch(r"hog-rbf-svm +HOG \+ RBF SVM", lines[5])
+
+
+class TestPretrained:
+    def test_how_to_get_weights_is_said_in_one_line(self, capsys):
+        assert main(["compare", "no-such-data.npz"]) == 2  # said before anything is read
+        said = [line for line in capsys.readouterr().err.splitlines() if "pre-trained" in line]
+        assert said == [
+            "No pre-trained network on board. To compare one: hf download timm/resnet50.a1_in1k "
+            "(or give --weights FILE)"
+        ]
+
+    def test_weights_add_a_pipeline(self, capsys, tmp_path):
+        path = tmp_path / "weights.pth"
+        torch.save(timm.create_model("test_resnet").state_dict(), path)
+        weights = ["--backbone", "test_resnet", "--weights", str(path)]
+        assert main(["compare", "--list-pipelines", *weights]) == 0
+        *_, last = capsys.readouterr().out.splitlines()
+        assert last.split()[0] == "pretrained-logistic-regression"
+        X, y = digits()
+        chosen = ["--pipelines", last.split()[0], "--quick", "--cv", "2", "--output", "out"]
+        assert main(["compare", save_npz(X=X, y=y), *weights, *chosen]) == 0
+        table = pd.read_csv("out/comparison.csv").set_index("pipeline")
+        assert table.loc["pretrained + logistic regression", "status"] == "ok"
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--weights", "none.pth"], "weights='none.pth' does not exist"),
+            (["--backbone", "resnet51"], "Did you mean 'resnet50'"),
+        ],
+    )
+    def test_what_cannot_be_had(self, arguments, message, capsys):
+        assert main(["compare", *arguments]) == 2
+        assert message in capsys.readouterr().err
 
 
 class TestCompare:

@@ -3,11 +3,16 @@ import sys
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 
 from skcnn import ImageFiles, default_pipelines
+from skcnn.pretrained import _availability
+from skcnn.pretrained._weights import weights_from
+from tests.estimators import labelled_images
 
 NAMES = [
     "pixels + logistic regression",
@@ -139,3 +144,58 @@ def test_the_room_imports_no_torch_before_it_is_needed():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "set()"
+
+
+class TestPretrained:
+    """The suite's cache of the hub is empty, and stays so."""
+
+    NAME = "pretrained + logistic regression"
+
+    @pytest.fixture
+    def weights(self, tmp_path):
+        path = tmp_path / "test_resnet.pth"
+        torch.save(timm.create_model("test_resnet").state_dict(), path)
+        return path
+
+    def test_a_file_of_weights_adds_a_pipeline(self, weights):
+        pipelines = default_pipelines(backbone="test_resnet", weights=weights)
+        assert list(pipelines) == [*NAMES, self.NAME]
+        X, y = labelled_images(dtype=np.uint8)
+        fitted = pipelines[self.NAME].fit(X, y)
+        assert fitted.score(X, y) > 0.9
+        assert fitted["features"].weights_source_ == str(weights)
+        # The search is behind the features, so they are computed once.
+        assert len(ParameterGrid(fitted["logistic"].param_grid)) == 4
+
+    def test_quick_searches_nothing(self, weights):
+        pipelines = default_pipelines(quick=True, backbone="test_resnet", weights=weights)
+        assert not isinstance(pipelines[self.NAME]["logistic"], GridSearchCV)
+
+    def test_cached_weights_are_offered(self, weights, monkeypatch):
+        file = weights_from(weights)
+        monkeypatch.setattr(_availability, "cached_weights", lambda backbone: file)
+        pipelines = default_pipelines()
+        assert list(pipelines) == [*NAMES, self.NAME]
+        extractor = pipelines[self.NAME]["features"]
+        assert (extractor.backbone, extractor.weights) == ("resnet50", "default")
+        assert list(default_pipelines(weights=None)) == NAMES
+
+    def test_damaged_ones_are_not(self, monkeypatch):
+        def damaged(backbone):
+            raise OSError("the weights are damaged")
+
+        monkeypatch.setattr(_availability, "cached_weights", damaged)
+        with pytest.warns(UserWarning, match="the weights are damaged"):
+            assert list(default_pipelines()) == NAMES
+
+    @pytest.mark.parametrize(
+        ("backbone", "weights", "error", "message"),
+        [
+            ("resnet50", "none.pth", FileNotFoundError, "weights='none.pth' does not exist"),
+            ("resnet51", "none.pth", ValueError, "backbone='resnet51' is no network of timm"),
+            ("resnet51", "cached", ValueError, "backbone='resnet51' is no network of timm"),
+        ],
+    )
+    def test_what_cannot_be_had_is_an_error_at_once(self, backbone, weights, error, message):
+        with pytest.raises(error, match=message):
+            default_pipelines(backbone=backbone, weights=weights)
