@@ -103,8 +103,12 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         images = check_images(self, X, reset=False)
         results = np.empty((len(images), *self._result_shape), dtype=images.dtype)
 
-        self._in_chunks(images, lambda rows: self._fill(results[rows], images, rows))
+        self._fill_all(results, images)
         return results
+
+    def _fill_all(self, results: np.ndarray, images: ImageBatch) -> None:
+        """Write the results of all images, chunk by chunk."""
+        self._in_chunks(images, lambda rows: self._fill(results[rows], images, rows))
 
     def _fill(self, results: np.ndarray, images: ImageBatch, rows: slice) -> None:
         """Write the results of the images `rows`; for subclasses that need no array between."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import time
 from collections.abc import Callable
 from math import prod
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import nn
 from skcnn._compat import Interval, StrOptions
 from skcnn._devices import prediction_device, training_device
 from skcnn.features._base import ImageExtractor
-from skcnn.features._threads import in_threads
+from skcnn.features._threads import in_threads, one_ahead
 from skcnn.images import ImageBatch
 from skcnn.neural._modules import to_arrays
 from skcnn.pretrained._inference import optimized
@@ -27,7 +27,8 @@ from skcnn.pretrained._preprocessing import Preprocessing, preprocessed
 from skcnn.pretrained._sharing import LoadedNetwork, shared
 from skcnn.pretrained._sources import Weights, find_origin, network_of
 
-_AUTO_BATCH = 16
+_AUTO_BATCH = 32
+_SECONDS_BETWEEN_REPORTS = 5
 
 
 class PretrainedExtractor(ImageExtractor):
@@ -72,7 +73,7 @@ class PretrainedExtractor(ImageExtractor):
         Smaller ones take less time.
 
     batch_size : int or "auto", default="auto"
-        Images that go through the network at a time; "auto" takes 16.
+        Images that go through the network at a time; "auto" takes 32.
 
     embed_weights : bool, default=False
         Put the weights into the fitted extractor, so that a pickle needs no file of weights.
@@ -88,6 +89,9 @@ class PretrainedExtractor(ImageExtractor):
     n_jobs : int or None, default=None
         Number of threads that take a batch each. PyTorch itself uses several cores for a batch, so
         more than one thread pays only where it is told to use one core.
+
+    verbose : bool, default=False
+        Print every few seconds how many images are done.
 
     random_state : int, RandomState instance or None, default=None
         Seed of random weights (``weights=None``).
@@ -188,6 +192,7 @@ class PretrainedExtractor(ImageExtractor):
         "device": [str],
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
         "random_state": ["random_state"],
         "image_shape": ["array-like", None],
         "channel_axis": [Integral, None],
@@ -207,6 +212,7 @@ class PretrainedExtractor(ImageExtractor):
         device: str = "auto",
         precision: str = "auto",
         n_jobs: int | None = None,
+        verbose: bool | int = False,
         random_state: int | np.random.RandomState | None = None,
         image_shape: tuple[int, ...] | None = None,
         channel_axis: int | None = -1,
@@ -222,6 +228,7 @@ class PretrainedExtractor(ImageExtractor):
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.verbose = verbose
         self.random_state = random_state
         self.image_shape = image_shape
         self.channel_axis = channel_axis
@@ -296,20 +303,54 @@ class PretrainedExtractor(ImageExtractor):
         layer, _ = self._as_fitted
         return network_of(self._origin, self.weights_, without_classifier=layer != "logits")
 
-    def _in_chunks(self, images: ImageBatch, work: Callable[[slice], Any]) -> list[Any]:
+    def _fill_all(self, results: np.ndarray, images: ImageBatch) -> None:
+        loaded, device, how = self._loaded(), prediction_device(self.device), self.preprocessing_
         size = _AUTO_BATCH if isinstance(self.batch_size, str) else int(self.batch_size)
-        batches = (slice(i, min(i + size, len(images))) for i in range(0, len(images), size))
-        return in_threads(effective_n_jobs(self.n_jobs), work, batches)
+        starts = range(0, len(images), size)
+        batches = [slice(start, min(start + size, len(images))) for start in starts]
+        report = _Report(len(images)) if self.verbose else None
 
-    def _fill(self, results: np.ndarray, images: ImageBatch, rows: slice) -> None:
-        results[:] = self._extract(_pixels(images, rows))
+        def prepare(rows: slice) -> torch.Tensor:
+            return preprocessed(_pixels(images, rows), how)
+
+        def compute(rows: slice, inputs: torch.Tensor) -> None:
+            with torch.inference_mode():
+                values = loaded.compute(inputs.to(device)).cpu().numpy()
+            results[rows] = values.reshape(len(values), -1)
+            if report is not None:
+                report(rows)
+
+        n_threads = effective_n_jobs(self.n_jobs)
+        if n_threads > 1:
+            in_threads(n_threads, lambda rows: compute(rows, prepare(rows)), batches)
+        elif device.type == "cpu" and torch.get_num_threads() == 1:
+            for rows in batches:
+                compute(rows, prepare(rows))
+        else:
+            # The network computes on several cores, or elsewhere: one is free for the next batch.
+            for rows, inputs in one_ahead(prepare, batches):
+                compute(rows, inputs)
 
     def _extract(self, images: np.ndarray) -> np.ndarray:
-        loaded, device = self._loaded(), prediction_device(self.device)
-        with torch.inference_mode():
-            inputs = preprocessed(images, self.preprocessing_).to(device)
-            values = loaded.compute(inputs).cpu().numpy()
-        return values.reshape(len(values), -1)
+        results = np.empty((len(images), prod(self.output_shape_)), np.float32)
+        self._fill_all(results, ImageBatch(images))
+        return results
+
+
+class _Report:
+    """Tells how many images are done, every few seconds and at the end."""
+
+    def __init__(self, n_images: int) -> None:
+        self._n_images, self._n_done = n_images, 0
+        self._started = self._told = time.perf_counter()
+
+    def __call__(self, rows: slice) -> None:
+        self._n_done += rows.stop - rows.start
+        now = time.perf_counter()
+        if self._n_done == self._n_images or now - self._told > _SECONDS_BETWEEN_REPORTS:
+            self._told = now
+            seconds = now - self._started
+            print(f"{self._n_done} of {self._n_images} images ({seconds:.0f} s)", flush=True)
 
 
 def _pixels(images: ImageBatch, rows: slice) -> np.ndarray:

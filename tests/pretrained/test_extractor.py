@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -170,6 +171,27 @@ class TestShape:
         for parameters in ({"batch_size": 1}, {"batch_size": 4}, {"batch_size": 4, "n_jobs": 3}):
             other = clone(extractor).set_params(**parameters).fit_transform(X)
             np.testing.assert_allclose(other, expected, rtol=1e-4, atol=1e-6)
+
+    def test_batches_prepared_ahead_come_in_their_order(self, extractor):
+        X = photos(11)
+        expected = extractor.fit_transform(X)
+        torch.set_num_threads(2)
+        try:
+            features = clone(extractor).set_params(batch_size=2).fit_transform(X)
+        finally:
+            torch.set_num_threads(1)
+        np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-6)
+
+    def test_progress(self, extractor, capsys, monkeypatch):
+        clone(extractor).fit_transform(photos(5))
+        assert capsys.readouterr().out == ""
+        loud = clone(extractor).set_params(batch_size=2, verbose=True).fit(photos(5))
+        loud.transform(photos(5))
+        assert re.fullmatch(r"5 of 5 images \(\d+ s\)\n", capsys.readouterr().out)
+        monkeypatch.setattr(_extractor, "_SECONDS_BETWEEN_REPORTS", 0)
+        loud.transform(photos(5))
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in lines] == ["2", "4", "5"]
 
     def test_input_size(self, extractor):
         X = photos()
