@@ -219,9 +219,7 @@ def _networks(quick: bool, random_state: int | None) -> dict[str, Candidate]:
     }
 
 
-def _pretrained(
-    backbone: str, weights: str | os.PathLike | None, cv: Any
-) -> dict[str, Pipeline]:
+def _pretrained(backbone: str, weights: str | os.PathLike | None, cv: Any) -> dict[str, Pipeline]:
     if weights is None:
         return {}
     from skcnn.pretrained import PretrainedExtractor  # imports torch

@@ -70,10 +70,10 @@ class PooledFeatures(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features, (n, width), of preprocessed images."""
-        maps = self.network.forward_features(images)
+        maps = self.network.forward_features(images)  # type: ignore[operator]
         if self._has_hidden_head and maps.ndim == 4:
             return maps.mean(dim=(2, 3))
-        return self.network.forward_head(maps, pre_logits=True)
+        return self.network.forward_head(maps, pre_logits=True)  # type: ignore[operator]
 
 
 class InnerFeatures(nn.Module):

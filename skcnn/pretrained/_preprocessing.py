@@ -211,15 +211,18 @@ def _fitted_bytes(images: np.ndarray, how: Preprocessing) -> torch.Tensor:
     levels = np.arange(256, dtype=np.float32) / np.float32(255)
     mean, std = (np.array(values, np.float32)[:, None] for values in (how.mean, how.std))
     levels = (levels - mean) / std
-    inside, windows = zip(*map(_window, after, how.size), strict=True)
+    rows, down = _window(after[0], how.size[0])
+    columns, across = _window(after[1], how.size[1])
     out = np.empty((len(images), *how.size, 3), np.float32)
-    if inside != (slice(0, how.size[0]), slice(0, how.size[1])):
+    if (rows.stop - rows.start, columns.stop - columns.start) != how.size:
         out[:] = levels[range(3), _border_levels(how)]
-    axes = [
-        taps(*sizes, window, how.interpolation)
-        for *sizes, window in zip(before, after, windows, strict=True)
-    ]
-    resize_bytes(images, *axes, levels, out[:, *inside])
+    resize_bytes(
+        images,
+        taps(before[0], after[0], down, how.interpolation),
+        taps(before[1], after[1], across, how.interpolation),
+        levels,
+        out[:, rows, columns],
+    )
     return torch.from_numpy(out).permute(0, 3, 1, 2)
 
 

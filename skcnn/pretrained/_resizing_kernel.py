@@ -26,7 +26,7 @@ class Taps(NamedTuple):
     first : ndarray of int64 of shape (n,)
         The first of them.
 
-    count : ndarray of int64 of shape (n,)
+    number : ndarray of int64 of shape (n,)
         How many there are.
 
     weights : ndarray of int32 of shape (n, most)
@@ -34,7 +34,7 @@ class Taps(NamedTuple):
     """
 
     first: np.ndarray
-    count: np.ndarray
+    number: np.ndarray
     weights: np.ndarray
 
 
