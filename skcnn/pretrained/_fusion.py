@@ -29,7 +29,7 @@ def fused(program: Program) -> Program:
         As recorded. It must not be used any more.
     """
     program.steps = [_as_layer(step, program) for step in program.steps]
-    for merge in (_with_norm, _with_activation, _with_sum, _with_activation):
+    for merge in (_with_border, _with_norm, _with_activation, _with_sum, _with_activation):
         _merge_pairs(program, merge)
     program.steps = _overwriting(program)
     return program
@@ -121,6 +121,24 @@ def _may_move(step: Step, past: list[Step | None], program: Program) -> bool:
     """Tell whether a step may come after some others: they do not write to what it reads."""
     reads = {memory_of(program.examples[number]) for number in values_in(step.arguments)}
     return all(other is None or reads.isdisjoint(other.mutates) for other in past)
+
+
+def _with_border(border: Step, layer: Step, program: Program) -> Step | None:
+    """Return a depthwise convolution that adds the zeros around its maps itself, on each side."""
+    convolution = layer.function
+    if border.function is not _aten.pad.default or not isinstance(convolution, Convolution):
+        return None
+    maps, sides, *how = border.arguments
+    if border.options or tuple(how) not in _ZEROS or len(sides) != 4:
+        return None
+    bordered = convolution.bordered(tuple(sides)) if convolution.is_depthwise else None
+    if bordered is None:
+        return None
+    return replace(layer, function=bordered, arguments=(maps,))
+
+
+# What follows the sides where torch fills with zeros.
+_ZEROS = ((), ("constant",), ("constant", None), ("constant", 0), ("constant", 0.0))
 
 
 def _with_norm(layer: Step, norm: Step, program: Program) -> Step | None:

@@ -128,6 +128,31 @@ class Convolution:
         """Whether something comes after the convolution already."""
         return self.adds or self.activation is not None
 
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each map has a kernel of its own."""
+        return self.groups == len(self.weight) and self.weight.shape[1] == 1
+
+    def bordered(self, sides: tuple[int, ...]) -> Convolution | None:
+        """Return the convolution of maps without a border of zeros that they had before.
+
+        PyTorch's padding is the same on opposite sides. Where one side wants less, the kernel grows
+        by zeros on this side. That takes more products, and less time than to copy the maps.
+
+        Parameters
+        ----------
+        sides : tuple of int
+            Zeros on the left, right, top and bottom, as in ``torch.nn.functional.pad``.
+        """
+        left, right, top, bottom = sides
+        more_rows, more_columns = bottom - top, right - left
+        if any(self.padding) or min(left, top, more_rows, more_columns) < 0:
+            return None
+        if (more_rows and self.dilation[0] > 1) or (more_columns and self.dilation[1] > 1):
+            return None
+        weight = functional.pad(self.weight, (more_columns, 0, more_rows, 0))
+        return replace(self, weight=weight, padding=(bottom, right))
+
     def normalised(
         self,
         weight: torch.Tensor | None,

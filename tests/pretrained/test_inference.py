@@ -90,6 +90,14 @@ def test_no_normalisation_activation_or_sum_is_left(name):
     assert not [n for n in names if n.startswith(("relu", "silu", "hardtanh"))]
 
 
+def test_borders_of_depthwise_convolutions_take_no_copy():
+    names = [
+        getattr(function, "__name__", "")
+        for function in functions_of(optimized(network_of_timm("tf_efficientnet_lite0"), images(2)))
+    ]
+    assert names.count("pad.default") == 1  # of the first convolution, which is cheap
+
+
 def test_any_number_of_images_goes_in(monkeypatch):
     monkeypatch.setattr(_inference, "_LARGEST_CHUNK", 4)
     network = network_of_timm("test_resnet")
@@ -250,6 +258,22 @@ def gate(block, batch):
     return scaled * 2 + block.norm2(scaled)
 
 
+def borders(block, batch):
+    maps = block.norm(block.conv(batch))
+    kernels = block.conv.weight[:, :1]
+    total = 0
+    for sides in ((0, 1, 0, 1), (1, 2, 0, 2), (1, 1, 1, 1), (2, 1, 0, 1), (0, -1, 0, 1)):
+        padded = functional.pad(maps, sides)
+        total = total + functional.conv2d(padded, kernels, stride=2, groups=8).mean((2, 3))
+    for how in ({"value": 1.0}, {"mode": "reflect"}):
+        padded = functional.pad(maps, (0, 1, 0, 1), **how)
+        total = total + functional.conv2d(padded, kernels, stride=2, groups=8).mean((2, 3))
+    dilated = functional.pad(maps, (0, 2, 0, 1))
+    total = total + functional.conv2d(dilated, kernels, dilation=2, groups=8).mean((2, 3))
+    padded = functional.pad(maps, (0, 1, 0, 1))
+    return total + functional.conv2d(padded, kernels, padding=1, groups=8).mean((2, 3))
+
+
 def two_activations(block, batch):
     return functional.hardswish(functional.leaky_relu(block.norm(block.conv(batch)), 0.2))
 
@@ -283,6 +307,7 @@ USES = [
     gelu_after_sum,
     sum_that_broadcasts,
     gate,
+    borders,
     two_activations,
     activation_before_norm,
     shapes_of_the_batch,
