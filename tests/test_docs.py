@@ -97,7 +97,7 @@ def test_links_and_pictures_between_the_files_of_the_checkout_exist(page):
 
 
 def public_names():
-    rooms = ["skcnn", *(f"skcnn.{name}" for name in ("images", "features", "neural"))]
+    rooms = ["skcnn", *(f"skcnn.{name}" for name in ("images", "features", "neural", "pretrained"))]
     for room in [*rooms, "skcnn.comparison", "skcnn.datasets", "skcnn.inspection"]:
         module = importlib.import_module(room)
         yield from (name for name in module.__all__ if not name.startswith("_"))
@@ -106,7 +106,7 @@ def public_names():
 def test_every_public_name_is_in_the_api_reference():
     listed = (ROOT / "docs/api/index.rst").read_text(encoding="utf-8")
     entries = set(re.findall(r"^   (?:\w+\.)*(\w+)$", listed, re.MULTILINE))
-    rooms = {"comparison", "datasets", "features", "images", "inspection", "neural"}
+    rooms = {"comparison", "datasets", "features", "images", "inspection", "neural", "pretrained"}
     assert sorted(set(public_names()) - entries - rooms) == []
 
 
