@@ -13,7 +13,7 @@ from skcnn.features._encoder import DescriptorEncoder
 
 N_IMAGES = 30
 # Published weights would have to be downloaded.
-OFFLINE = {"backbone": "test_resnet", "weights": None}
+OFFLINE = {"backbone": "test_resnet", "weights": None, "input_size": 64}
 # Enough training for a separable problem of 30 images, so that tests stay quick.
 QUICK = {
     "max_iter": 12,
