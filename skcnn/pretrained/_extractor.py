@@ -22,9 +22,9 @@ from skcnn.features._threads import in_threads, one_ahead
 from skcnn.images import ImageBatch
 from skcnn.neural._modules import to_arrays
 from skcnn.pretrained._inference import optimized
-from skcnn.pretrained._layers import POOLINGS, layer_network
+from skcnn.pretrained._layers import POOLINGS, computing_images_of, layer_network
 from skcnn.pretrained._preprocessing import Preprocessing, preprocessed
-from skcnn.pretrained._sharing import LoadedNetwork, shared
+from skcnn.pretrained._sharing import LoadedNetwork, forget, shared
 from skcnn.pretrained._sources import Weights, find_origin, network_of
 
 _AUTO_BATCH = 32
@@ -249,6 +249,9 @@ class PretrainedExtractor(ImageExtractor):
         )
         self._as_fitted = self.layer, self.pool
         self._module = self.weights if isinstance(self.weights, nn.Module) else None
+        if self._module is not None:
+            # It may have changed in ways that leave no trace: other layers, parameters' `data`.
+            forget(self._sharing_key())
         self.weights_ = None
         if self.embed_weights and self._module is None:
             self.weights_ = to_arrays(self._named_network())
@@ -278,11 +281,14 @@ class PretrainedExtractor(ImageExtractor):
     def _loaded(self) -> LoadedNetwork:
         """Return the network; equal extractors share it."""
         device = prediction_device(self.device)
-        module = self._module
-        # Weights that have been trained on are other weights.
-        state = () if module is None else [(id(p), p._version) for p in module.parameters()]
-        key = (self._origin, self._as_fitted, str(device), self.precision, id(module), *state)
-        return shared(self, key, lambda: self._load(device))
+        return shared(self, self._sharing_key(), lambda: self._load(device))
+
+    def _sharing_key(self) -> tuple:
+        """Return all that makes the network what it is."""
+        device, module = prediction_device(self.device), self._module
+        # Weights and statistics that have been trained on are other ones.
+        state = () if module is None else map(_version, (*module.parameters(), *module.buffers()))
+        return (self._origin, self._as_fitted, str(device), self.precision, id(module), *state)
 
     def _load(self, device: torch.device) -> LoadedNetwork:
         if self._module is None:
@@ -290,14 +296,15 @@ class PretrainedExtractor(ImageExtractor):
         else:
             network = copy.deepcopy(self._module).cpu().float().eval()
         size = self.preprocessing_.size
-        network = layer_network(network, *self._as_fitted, size).to(device)
         example = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
-        if self.precision == "bfloat16":
-            compute = _in_bfloat16(network, device)
-        else:
-            compute = optimized(network, example)
-        with torch.inference_mode():
-            return LoadedNetwork(compute, tuple(compute(example).shape[1:]))
+        with computing_images_of(size):
+            network = layer_network(network, *self._as_fitted, size).to(device)
+            if self.precision == "bfloat16":
+                compute = _in_bfloat16(network, device)
+            else:
+                compute = optimized(network, example)
+            with torch.inference_mode():
+                return LoadedNetwork(compute, tuple(compute(example).shape[1:]))
 
     def _named_network(self) -> nn.Module:
         layer, _ = self._as_fitted
@@ -359,6 +366,11 @@ def _pixels(images: ImageBatch, rows: slice) -> np.ndarray:
     if stored.dtype == np.uint8:
         return stored
     return (stored / divisor).astype(np.float32, copy=False)
+
+
+def _version(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return what changes when a tensor is written to; those of inference mode do not count it."""
+    return id(tensor), 0 if tensor.is_inference() else tensor._version
 
 
 def _in_bfloat16(network: nn.Module, device: torch.device) -> Callable:

@@ -30,6 +30,7 @@ from skcnn.pretrained._fine_tuned_network import (
     scaled,
 )
 from skcnn.pretrained._fine_tuning import FineTuning
+from skcnn.pretrained._layers import computing_images_of
 from skcnn.pretrained._preprocessing import Preprocessing
 from skcnn.pretrained._sources import Origin, Weights, find_origin, origin_without_weights
 
@@ -349,8 +350,9 @@ class FineTunedClassifier(NeuralClassifier):
             preprocessing=self.preprocessing,
             input_size=self.input_size,
         )
-        features = load_features(origin, self._own_module(), {})
-        n_inputs = n_features(features, origin.preprocessing.size)
+        with computing_images_of(origin.preprocessing.size):
+            features = load_features(origin, self._own_module(), {})
+            n_inputs = n_features(features, origin.preprocessing.size)
         head = self._blank_head(n_inputs, n_outputs)
         head = self._scaled(head, Standardizer.nothing(n_inputs))
         return FineTunedNetwork(origin.preprocessing, features, head)

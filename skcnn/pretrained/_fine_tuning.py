@@ -23,6 +23,7 @@ from skcnn.pretrained._fine_tuned_network import (
     n_features,
     named_below,
 )
+from skcnn.pretrained._layers import computing_images_of
 
 
 class FineTuning(NetworkFit):
@@ -38,7 +39,8 @@ class FineTuning(NetworkFit):
         estimator = self.estimator
         self.head_only = estimator.trainable == "head"
         self._find_backbone()
-        self._load_backbone()
+        with computing_images_of(self.origin.preprocessing.size):
+            self._load_backbone()
         self.rows: ImageBatch | None = None
         if self.go_on:
             self.standardizer = Standardizer(estimator.feature_mean_, estimator.feature_scale_)
@@ -94,7 +96,8 @@ class FineTuning(NetworkFit):
         if self.backbone is None:
             return named_sequence([("flatten", FlattenImages()), *head.named_children()])
         size = self.origin.preprocessing.size
-        network = TrainedPart(self.backbone, head, estimator.trainable, size)
+        with computing_images_of(size):
+            network = TrainedPart(self.backbone, head, estimator.trainable, size)
         if self.keeps_weights:
             self.kept_weights = named_below("backbone", to_arrays(self.backbone))
             for name in network.kept & self.kept_weights.keys():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -46,6 +47,20 @@ def layer_network(
     end = up_to_layer(network, (*size, 3), inner)
     channels_last = getattr(network, "output_fmt", "") == "NHWC"
     return InnerFeatures(end, "average" if inner is None else pool, channels_last=channels_last)
+
+
+@contextmanager
+def computing_images_of(size: tuple[int, int]) -> Iterator[None]:
+    """Say what to change where torch finds that a network does not take images of a size."""
+    try:
+        yield
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # no memory, say
+            raise
+        raise ValueError(
+            f"The network cannot compute images of {size[0]} x {size[1]} in three channels: "
+            f"{error}. If they are too small for it, take a larger input_size."
+        ) from error
 
 
 def _is_of_timm(network: nn.Module) -> bool:

@@ -59,3 +59,9 @@ def shared(user: Any, key: Hashable, build: Callable[[], LoadedNetwork]) -> Load
         _users[user] = network
         _latest.append(network)
         return network
+
+
+def forget(key: Hashable) -> None:
+    """Build the network of a key anew when it is asked for next."""
+    with _lock:
+        _networks.pop(key, None)

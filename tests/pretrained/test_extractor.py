@@ -157,6 +157,34 @@ class TestAgainstTimm:
         np.testing.assert_allclose(extractor.transform(X), logits + 1, rtol=1e-5, atol=1e-5)
         assert module[0].weight.is_contiguous()
 
+    def test_a_module_that_has_changed(self):
+        torch.manual_seed(0)
+        module = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)
+        )
+        X = photos()
+
+        def make():
+            parameters = {"preprocessing": Preprocessing(8), "layer": "logits"}
+            return PretrainedExtractor(weights=module, **parameters)
+
+        def expected():
+            return clone(make()).fit_transform(X)  # of a copy of the module
+
+        extractor = make().fit(X)
+        module.train()(torch.randn(8, 3, 8, 8))  # moves the statistics of the normalisation
+        np.testing.assert_array_equal(extractor.transform(X), expected())
+        module[0].weight.data *= 2
+        np.testing.assert_array_equal(make().fit_transform(X), expected())
+        module[2] = nn.Tanh()
+        np.testing.assert_array_equal(make().fit_transform(X), expected())
+
+    def test_a_module_from_inference_mode(self):
+        with torch.inference_mode():
+            module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2))
+        extractor = PretrainedExtractor(weights=module, preprocessing=Preprocessing(8))
+        assert extractor.fit_transform(photos()).shape == (len(photos()), 4 * 36)
+
 
 @pytest.fixture(scope="module")
 def extractor(tmp_path_factory):
@@ -389,6 +417,11 @@ class TestBadInput:
     def test_no_other_size_for_networks_of_fixed_size(self):
         extractor = PretrainedExtractor("test_vit", weights=None, input_size=96)
         with pytest.raises(ValueError, match=r"test_vit.* 160 x 160.*got 96 x 96"):
+            extractor.fit(photos())
+
+    def test_images_that_are_too_small_for_the_network(self):
+        extractor = PretrainedExtractor("vgg11", weights=None, input_size=16)
+        with pytest.raises(ValueError, match=r"cannot compute images of 16 x 16.*input_size"):
             extractor.fit(photos())
 
     @pytest.mark.parametrize("channels", [2, 4])

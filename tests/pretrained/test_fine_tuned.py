@@ -403,6 +403,14 @@ class TestInTheCompanyOfSkcnn:
             fitted = make(preprocessing=None, input_size=SIZE).fit(X, y)
             np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-4, atol=1e-5)
 
+    @pytest.mark.parametrize("trainable", ["head", "all"])
+    @pytest.mark.parametrize("name", ["vgg11", "inception_v3"])
+    def test_images_that_are_too_small_for_the_network(self, name, trainable):
+        X, y = images(4, n_classes=2)
+        classifier = make(name, preprocessing=None, input_size=16, trainable=trainable)
+        with pytest.raises(ValueError, match=r"cannot compute images of 16 x 16.*input_size"):
+            classifier.fit(X, y)
+
     def test_layers_are_features_and_rows_of_a_summary(self):
         X, y = images()
         classifier = make(trainable="last_block").fit(X, y)
