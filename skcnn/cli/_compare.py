@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.pipelines is None and PRETRAINED not in pipelines:
         say(f"No pre-trained network on board. To compare one: {how_to_get(arguments.backbone)}")
-    pipelines = choose_pipelines(pipelines, arguments.pipelines)
+    pipelines = choose_pipelines(pipelines, arguments.pipelines, arguments.backbone)
     output = OutputFolder(arguments.output, force=arguments.force)
     data = load_data(arguments.data, arguments.size, arguments.mode)
     n_jobs = arguments.jobs or min(joblib.cpu_count(), len(pipelines) * arguments.cv)
@@ -72,13 +72,19 @@ def slug(name: str) -> str:
     return "-".join(words)
 
 
-def choose_pipelines(pipelines: dict[str, Any], wanted: list[str] | None) -> dict[str, Any]:
+def choose_pipelines(
+    pipelines: dict[str, Any], wanted: list[str] | None, backbone: str
+) -> dict[str, Any]:
     """The pipelines that the user named, in the user's order; all if none was named."""
     if wanted is None:
         return pipelines
     by_slug = {slug(name): name for name in pipelines}
     chosen = {}
     for text in wanted:
+        if slug(text) == slug(PRETRAINED) and PRETRAINED not in pipelines:
+            raise CommandError(
+                f"there are no weights for {text!r}. To get them: {how_to_get(backbone)}"
+            )
         if slug(text) not in by_slug:
             close = get_close_matches(slug(text), by_slug, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""

@@ -75,6 +75,11 @@ class TestPretrained:
             "(or give --weights FILE)"
         ]
 
+    def test_how_to_get_weights_of_a_pipeline_that_was_asked_for(self, capsys):
+        chosen = ["--pipelines", "pretrained-logistic-regression"]
+        assert main(["compare", "no-such-data.npz", *chosen]) == 2
+        assert "To get them: hf download timm/resnet50.a1_in1k" in capsys.readouterr().err
+
     def test_weights_add_a_pipeline(self, capsys, tmp_path):
         path = tmp_path / "weights.pth"
         torch.save(timm.create_model("test_resnet").state_dict(), path)
