@@ -23,7 +23,7 @@ from skcnn.images import ImageBatch
 from skcnn.neural._modules import to_arrays
 from skcnn.pretrained._inference import optimized
 from skcnn.pretrained._layers import POOLINGS, computing_images_of, layer_network
-from skcnn.pretrained._preprocessing import Preprocessing, preprocessed
+from skcnn.pretrained._preprocessing import Preprocessing, preprocessed, warn_of_scale
 from skcnn.pretrained._sharing import LoadedNetwork, forget, shared
 from skcnn.pretrained._sources import Weights, find_origin, network_of
 
@@ -365,7 +365,10 @@ def _pixels(images: ImageBatch, rows: slice) -> np.ndarray:
     stored, divisor = images.read_stored(rows)
     if stored.dtype == np.uint8:
         return stored
-    return (stored / divisor).astype(np.float32, copy=False)
+    values = (stored / divisor).astype(np.float32, copy=False)
+    if rows.start == 0:
+        warn_of_scale(values)
+    return values
 
 
 def _version(tensor: torch.Tensor) -> tuple[int, int]:

@@ -24,6 +24,10 @@ from skcnn.pretrained._fine_tuned_network import (
     named_below,
 )
 from skcnn.pretrained._layers import computing_images_of
+from skcnn.pretrained._preprocessing import warn_of_scale
+
+# Images that show what scale all are of.
+_N_SEEN = 8
 
 
 class FineTuning(NetworkFit):
@@ -38,6 +42,7 @@ class FineTuning(NetworkFit):
         """Load the backbone; learn mean and scale of the features that stay as they are."""
         estimator = self.estimator
         self.head_only = estimator.trainable == "head"
+        warn_of_scale(self.images.take(self.train[:_N_SEEN], checked=False))
         self._find_backbone()
         with computing_images_of(self.origin.preprocessing.size):
             self._load_backbone()

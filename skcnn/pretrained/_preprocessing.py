@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -23,6 +24,9 @@ from skcnn.pretrained._resizing_kernel import resize_bytes, taps
 
 _INTERPOLATIONS = ("bilinear", "bicubic")
 _CROP_MODES = ("center", "squash", "border")
+
+# How far resized images may go beyond 0 and 1.
+_OVERSHOOT = 0.2
 
 # What timm takes where a configuration says nothing: ImageNet's statistics and its usual crop.
 _DEFAULT_MEAN = (0.485, 0.456, 0.406)
@@ -182,6 +186,19 @@ def preprocessed(images: np.ndarray, how: Preprocessing) -> torch.Tensor:
     maps = np.empty((len(images), images.shape[3], *images.shape[1:3]), np.float32)
     maps[:] = images.transpose(0, 3, 1, 2)
     return _normalised(_fitted_floats(torch.from_numpy(maps), how), how)
+
+
+def warn_of_scale(images: np.ndarray) -> None:
+    """Warn of images that are not between 0 and 1: networks would see other brightnesses."""
+    low, high = images.min(), images.max()
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        warnings.warn(
+            f"X holds numbers from {low:.3g} to {high:.3g}, but images other than uint8 and uint16 "
+            "are taken to be between 0 and 1: the network sees them too bright or too dark. Give "
+            "uint8 images, or scale them, as in X / 255.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 class PreprocessImages(nn.Module):

@@ -419,6 +419,14 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"test_vit.* 160 x 160.*got 96 x 96"):
             extractor.fit(photos())
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.int64])
+    def test_a_warning_of_images_up_to_255(self, dtype, recwarn):
+        extractor = PretrainedExtractor("test_resnet", weights=None)
+        extractor.fit_transform(photos() / 255)
+        assert not recwarn
+        with pytest.warns(UserWarning, match=r"X holds numbers from .* to 2.., but .* X / 255"):
+            extractor.fit_transform(photos().astype(dtype))
+
     def test_images_that_are_too_small_for_the_network(self):
         extractor = PretrainedExtractor("vgg11", weights=None, input_size=16)
         with pytest.raises(ValueError, match=r"cannot compute images of 16 x 16.*input_size"):

@@ -404,6 +404,14 @@ class TestInTheCompanyOfSkcnn:
             np.testing.assert_allclose(fitted.predict_proba(X), expected, rtol=1e-4, atol=1e-5)
 
     @pytest.mark.parametrize("trainable", ["head", "all"])
+    def test_a_warning_of_images_up_to_255(self, trainable, recwarn):
+        X, y = images()
+        make(trainable=trainable).fit(X, y)
+        assert not recwarn
+        with pytest.warns(UserWarning, match=r"X holds numbers from 0 to .*X / 255"):
+            make(trainable=trainable).fit(np.floor(255 * X), y)
+
+    @pytest.mark.parametrize("trainable", ["head", "all"])
     @pytest.mark.parametrize("name", ["vgg11", "inception_v3"])
     def test_images_that_are_too_small_for_the_network(self, name, trainable):
         X, y = images(4, n_classes=2)
