@@ -39,4 +39,6 @@ def how_to_get(name: str) -> str:
     if find_spec("timm") is None:
         return 'pip install "skcnn[pretrained]"'
     backbone = find_backbone(name)
+    if backbone.hub_id is None:
+        return "give --weights FILE; none are published"
     return f"hf download {backbone.hub_id} (or give --weights FILE)"

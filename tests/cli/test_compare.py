@@ -75,6 +75,10 @@ class TestPretrained:
             "(or give --weights FILE)"
         ]
 
+    def test_where_no_weights_are_published(self, capsys):
+        assert main(["compare", "no-such-data.npz", "--backbone", "resnet50_mlp"]) == 2
+        assert "To compare one: give --weights FILE; none are" in capsys.readouterr().err
+
     def test_how_to_get_weights_of_a_pipeline_that_was_asked_for(self, capsys):
         chosen = ["--pipelines", "pretrained-logistic-regression"]
         assert main(["compare", "no-such-data.npz", *chosen]) == 2
