@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import ceil, prod
 from typing import Any, Self
 
@@ -74,11 +75,12 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ValueError
             If `X` is no image batch or a parameter does not fit its images.
         """
-        images = check_images(self, X, reset=True)
-        result = self._prepare(*images.shape[1:])
-        self._result_shape = (result,) if isinstance(result, int) else tuple(result)
-        self._n_features_out = prod(self._result_shape)
-        images.ensure_finite()
+        with _as_it_was_if_it_fails(self):
+            images = check_images(self, X, reset=True)
+            result = self._prepare(*images.shape[1:])
+            self._result_shape = (result,) if isinstance(result, int) else tuple(result)
+            self._n_features_out = prod(self._result_shape)
+            images.ensure_finite()
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -143,3 +145,15 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+@contextmanager
+def _as_it_was_if_it_fails(estimator: BaseEstimator) -> Iterator[None]:
+    """Let a fit that fails, or is interrupted, leave what an earlier one has learnt."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

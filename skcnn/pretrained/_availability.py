@@ -29,7 +29,7 @@ def is_cached(name: str) -> bool:
 
 
 def ensure_usable(name: str, weights: str | os.PathLike) -> None:
-    """Raise the error that a fit with this network and file of weights would begin with."""
+    """Raise an error if there is no such network, or no such file."""
     find_backbone(name)
     weights_from(weights)
 

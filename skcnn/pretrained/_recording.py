@@ -237,8 +237,13 @@ def _mutated(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[torch.Tenso
     for position, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[position] if position < len(args) else kwargs.get(argument.name)
-            _mapped(given, lambda tensor: written.append(tensor) or Value(-1))
+            _mapped(given, lambda tensor: _noted(tensor, written))
     return written
+
+
+def _noted(tensor: torch.Tensor, notes: list[torch.Tensor]) -> Value:
+    notes.append(tensor)
+    return Value(-1)
 
 
 def _refuse_draws(func: Any, args: tuple, kwargs: dict[str, Any]) -> None:
