@@ -97,6 +97,8 @@ def _lecture_estimator(batch_norm: bool = False, **parameters) -> CNNClassifier:
         padding="valid",
         hidden_layer_sizes=(100,),
         batch_norm=batch_norm,
+        dropout=0.0,
+        ema_decay=None,
         **parameters,
     )
 
@@ -128,7 +130,7 @@ def vgg_module(in_channels: int, height: int, width: int, n_classes: int) -> nn.
 
 
 def _vgg_estimator(**parameters) -> CNNClassifier:
-    return CNNClassifier(module=vgg_module, **parameters)
+    return CNNClassifier(module=vgg_module, ema_decay=None, **parameters)
 
 
 VGG = Network("VGG-like CNN", (32, 32, 3), _vgg_layers(), _vgg_estimator)

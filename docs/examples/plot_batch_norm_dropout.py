@@ -64,6 +64,8 @@ for ax, rate in zip(axes, rates, strict=True):
             (16, 32, 32),
             hidden_layer_sizes=(64,),
             batch_norm=batch_norm,
+            dropout=0.0,
+            ema_decay=None,
             solver="sgd",
             learning_rate_init=rate,
             batch_size=50,

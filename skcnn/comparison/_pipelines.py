@@ -196,6 +196,8 @@ def _networks(quick: bool, random_state: int | None) -> dict[str, Candidate]:
         conv_channels=(25, 50),
         padding="valid",
         batch_norm=False,
+        dropout=0.0,
+        ema_decay=None,
         hidden_layer_sizes=(100,),
         **training,
     )

@@ -110,7 +110,7 @@ class CNNRegressor(ConvolutionalNetwork, NeuralRegressor):
         n_iter_no_change: float = 10,
         scoring: str | Callable | None = None,
         max_grad_norm: float | None = None,
-        ema_decay: float | None = None,
+        ema_decay: float | None = 0.999,
         augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
         n_dropout_samples: int = 0,
         n_augmentations: int = 0,

@@ -136,7 +136,7 @@ _PARAMETERS = {
     "ema_decay": (
         "float or None",
         "Predict with an exponential moving average of the weights, of which a step keeps this "
-        "share, such as 0.999.",
+        "share, such as 0.999, once there have been many; early ones keep less.",
     ),
     "augment": (
         "callable or None",

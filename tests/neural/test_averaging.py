@@ -192,7 +192,7 @@ def test_training_is_the_same_with_and_without_an_average(module, digits):
 
 
 def test_an_average_of_the_last_step_only_is_no_average(digits):
-    network = CNNClassifier((4,), max_iter=2, random_state=0)
+    network = CNNClassifier((4,), ema_decay=None, max_iter=2, random_state=0)
     expected = network.fit(*digits).weights_
     averaged = network.set_params(ema_decay=0.0).fit(*digits).weights_
     for name, value in expected.items():

@@ -86,7 +86,7 @@ def test_short_axes_are_pooled_as_a_whole():
 
 
 def test_no_convolution_is_a_perceptron():
-    assert list(shapes_of((5, 5), conv_channels=(), batch_norm=False)) == [
+    assert list(shapes_of((5, 5), conv_channels=(), batch_norm=False, dropout=0.0)) == [
         "input",
         "flatten",
         "dense1",

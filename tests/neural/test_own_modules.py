@@ -211,7 +211,7 @@ def test_warm_start_with_sizes_in_an_array(digits):
 def test_a_fit_is_a_plain_torch_loop(digits):
     X, y = digits
     options = {"batch_size": 40, "shuffle": False, "alpha": 0.0, "solver": "adam"}
-    options |= {"precision": "float64", "max_iter": 3}
+    options |= {"precision": "float64", "max_iter": 3, "ema_decay": None}
 
     def factory(channels, height, width, n_outputs):
         module = Convolutional(channels, height, width, n_outputs)

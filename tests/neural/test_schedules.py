@@ -254,7 +254,7 @@ def test_a_fit_clips_the_gradient_of_every_step_and_not_the_penalty(network):
         "random_state": 0,
     }
     if network is CNNClassifier:
-        parameters |= {"conv_channels": ()}
+        parameters |= {"conv_channels": (), "dropout": 0.0, "ema_decay": None}
     start = network(max_iter=1, **parameters | {"learning_rate_init": 1e-30}).fit(X, Y)
     plain = nn.Sequential(nn.Linear(16, 3), nn.ReLU(), nn.Linear(3, 2)).double()
     names = dict(zip(plain.state_dict(), start.weights_, strict=True))

@@ -14,7 +14,7 @@ from skcnn import CNNClassifier, CNNRegressor, MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 # All images in every step, and nothing that depends on which others are in the batch.
-FULL_BATCHES = {"batch_norm": False, "batch_size": 1000, "precision": "float64"}
+FULL_BATCHES = {"batch_norm": False, "dropout": 0.0, "batch_size": 1000, "precision": "float64"}
 NETWORKS = [
     (MLPClassifier, {"hidden_layer_sizes": (8,)}),
     (MLPRegressor, {"hidden_layer_sizes": (8,)}),
