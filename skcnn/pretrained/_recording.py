@@ -233,7 +233,7 @@ def _mapped(nested: Any, of_tensor: Callable[[torch.Tensor], Value]) -> Any:
 
 def _mutated(func: Any, args: tuple, kwargs: dict[str, Any]) -> list[torch.Tensor]:
     """Return the tensors that a function writes to."""
-    written = []
+    written: list[torch.Tensor] = []
     for position, argument in enumerate(func._schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             given = args[position] if position < len(args) else kwargs.get(argument.name)
