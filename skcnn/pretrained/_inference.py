@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import nn
 
+from skcnn.features._threads import in_threads
 from skcnn.pretrained._fusion import fused
 from skcnn.pretrained._layer_steps import Convolution, Linear, prepared
 from skcnn.pretrained._recording import OfBatch, Program, Step, Value, recorded, values_in
@@ -94,11 +98,29 @@ class FastNetwork:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the network's output for a batch of images."""
+        n_threads = torch.get_num_threads() if images.device.type == "cpu" else 1
         with torch.inference_mode():
             images = images.contiguous(memory_format=torch.channels_last)
-            chunks = images.tensor_split(max(1, ceil(len(images) / self._chunk)))
-            outputs = [self._run(chunk) for chunk in chunks]
-            return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+            chunks = self._chunks(len(images), n_threads)
+            if len(chunks) == 1:
+                return self._run(images)
+            run = self._run if n_threads == 1 else self._run_on_one_core
+            return torch.cat(in_threads(n_threads, lambda rows: run(images[rows]), chunks))
+
+    def _chunks(self, n_images: int, n_threads: int) -> list[slice]:
+        """Return chunks of nearly the same size, as many for each thread."""
+        n_chunks = max(1, ceil(n_images / self._chunk))
+        if n_images >= n_threads * _LEAST_CHUNK:
+            n_chunks = ceil(n_chunks / n_threads) * n_threads
+        edges = [n_images * number // n_chunks for number in range(n_chunks + 1)]
+        return [slice(start, stop) for start, stop in pairwise(edges)]
+
+    def _run_on_one_core(self, images: torch.Tensor) -> torch.Tensor:
+        # Threads that share each layer wait for one another after each, those with chunks of their
+        # own do not. The limit is that of this thread; torch sets its own at a thread's first call.
+        torch.get_num_threads()
+        with torch.inference_mode(), _thread_pools().limit(limits=1, user_api="openmp"):
+            return self._run(images)
 
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         values = {**self._constants, self._batch: images}
@@ -111,6 +133,11 @@ class FastNetwork:
             for number in done:
                 del values[number]
         return values[self._output]
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _images_at_a_time(program: Program) -> int:

@@ -107,6 +107,26 @@ def test_any_number_of_images_goes_in(monkeypatch):
         assert_same(compute, network, images(n))
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
+def test_chunks_are_shared_among_torchs_threads(name, two_threads):
+    network = network_of_timm(name)
+    size = network.pretrained_cfg["input_size"][-1]
+    compute = optimized(network, images(2, size))
+    for n in (1, 3, 4, 5, 40):
+        assert_same(compute, network, images(n, size))
+    assert torch.get_num_threads() == 2
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 2
+
+
 def test_images_may_lie_either_way_in_memory():
     network = network_of_timm("test_efficientnet")
     compute = optimized(network, images(2))
