@@ -32,7 +32,7 @@ class NetworkSummary(tuple[LayerRow, ...]):
     --------
     >>> from skcnn import CNNClassifier, load_digit_images
     >>> X, y = load_digit_images(return_X_y=True)
-    >>> cnn = CNNClassifier((8,), hidden_layer_sizes=(), batch_norm=False, max_iter=1)
+    >>> cnn = CNNClassifier((8,), hidden_layer_sizes=(), batch_norm=False, dropout=0, max_iter=1)
     >>> print(cnn.fit(X[:100], y[:100]).summary())
     layer        output shape  weights
     input        1 x 8 x 8           0

@@ -176,7 +176,7 @@ class PretrainedExtractor(ImageExtractor):
     >>> X, y = load_digit_images(return_X_y=True)
     >>> features = PretrainedExtractor("test_resnet", weights=None, random_state=0)
     >>> features.fit_transform(X[:20]).shape
-    (20, 256)
+    (20, 96)
     >>> classifier = make_pipeline(features, LogisticRegression()).fit(X[:20], y[:20])
     """
 

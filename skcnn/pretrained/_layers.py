@@ -40,7 +40,7 @@ def layer_network(
         If there is no such layer.
     """
     if layer == "logits":
-        return network
+        return _logits(network)
     if layer == "pooled" and _is_of_timm(network):
         return PooledFeatures(network)
     inner = None if layer == "pooled" else layer
@@ -61,6 +61,17 @@ def computing_images_of(size: tuple[int, int]) -> Iterator[None]:
             f"The network cannot compute images of {size[0]} x {size[1]} in three channels: "
             f"{error}. If they are too small for it, take a larger input_size."
         ) from error
+
+
+def _logits(network: nn.Module) -> nn.Module:
+    if _is_of_timm(network):
+        if network.num_classes == 0:
+            raise ValueError(
+                "layer='logits' wants a network that decides on classes; this one was trained "
+                "without any. Take layer='pooled'."
+            )
+        return network
+    return InnerFeatures(network, None, channels_last=False)  # it may return several tensors
 
 
 def _is_of_timm(network: nn.Module) -> bool:

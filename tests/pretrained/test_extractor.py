@@ -192,6 +192,23 @@ def extractor(tmp_path_factory):
     return PretrainedExtractor("test_resnet", weights=path)
 
 
+    def test_the_first_of_several_outputs(self):
+        class Several(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(48, 4)
+
+            def forward(self, images):
+                logits = self.layer(images.flatten(1))
+                return {"logits": logits, "twice": 2 * logits}
+
+        module, how = Several(), Preprocessing(4, crop=1.0, mean=(0, 0, 0), std=(1, 1, 1))
+        X = np.random.default_rng(0).uniform(size=(3, 4, 4, 3)).astype(np.float32)
+        extractor = PretrainedExtractor(weights=module, preprocessing=how, layer="logits")
+        expected = module(torch.tensor(X).permute(0, 3, 1, 2))["logits"].detach()
+        np.testing.assert_allclose(extractor.fit_transform(X), expected, rtol=1e-5, atol=1e-6)
+
+
 class TestShape:
     def test_the_batch_an_image_is_in_does_not_matter(self, extractor):
         X = photos(11)
@@ -413,6 +430,12 @@ class TestBadInput:
         extractor = PretrainedExtractor(weights=module, preprocessing=Preprocessing(8), layer="1")
         with pytest.raises(ValueError, match="layer must name one whose output has a row"):
             extractor.fit(photos())
+
+    def test_no_logits_of_a_network_without_classes(self, tmp_path):
+        network = timm.create_model("test_resnet", num_classes=0)
+        how = Preprocessing(32)
+        with pytest.raises(ValueError, match=r"trained without any.*layer='pooled'"):
+            PretrainedExtractor(weights=network, preprocessing=how, layer="logits").fit(photos())
 
     def test_no_other_size_for_networks_of_fixed_size(self):
         extractor = PretrainedExtractor("test_vit", weights=None, input_size=96)
