@@ -185,13 +185,6 @@ class TestAgainstTimm:
         extractor = PretrainedExtractor(weights=module, preprocessing=Preprocessing(8))
         assert extractor.fit_transform(photos()).shape == (len(photos()), 4 * 36)
 
-
-@pytest.fixture(scope="module")
-def extractor(tmp_path_factory):
-    path, _ = weights_of_timm("test_resnet", tmp_path_factory.mktemp("weights"))
-    return PretrainedExtractor("test_resnet", weights=path)
-
-
     def test_the_first_of_several_outputs(self):
         class Several(nn.Module):
             def __init__(self):
@@ -207,6 +200,12 @@ def extractor(tmp_path_factory):
         extractor = PretrainedExtractor(weights=module, preprocessing=how, layer="logits")
         expected = module(torch.tensor(X).permute(0, 3, 1, 2))["logits"].detach()
         np.testing.assert_allclose(extractor.fit_transform(X), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory):
+    path, _ = weights_of_timm("test_resnet", tmp_path_factory.mktemp("weights"))
+    return PretrainedExtractor("test_resnet", weights=path)
 
 
 class TestShape:
