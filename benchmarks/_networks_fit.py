@@ -1,5 +1,6 @@
 """Fits beside their peers: convolutional networks, a trivial network, perceptrons."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from _networks_peers import (
     torch_loader,
     torch_slices,
 )
-from _networks_timing import Candidate, print_fits
+from _networks_timing import print_fits
+from _networks_workers import Builder, workers
 
 Missing = dict[str, str]
 
@@ -32,26 +34,27 @@ class Bench:
         """Return the title of a table."""
         return f"{what}, {self.n_threads} thread{'s' * (self.n_threads > 1)}"
 
-    def compare(self, task: Task, candidates: dict[str, Candidate], *, keras: bool = True) -> None:
+    def compare(self, task: Task, builders: dict[str, Builder], *, keras: bool = True) -> None:
         """Time the candidates beside skcnn and print their table."""
-        missing = dict(self.missing) if keras else {}
-        candidates = {"skcnn": skcnn_fit(task), **candidates}
-        for worker in self.keras if keras else ():
-            try:
-                candidates[worker.name] = worker.fit(task)
-            except KerasError as error:
-                missing[worker.name] = str(error)
         images = f"{len(task.data.X)} images x {task.epochs} epochs"
-        title = f"Fit of {task.network.name}, {images}, batch {task.batch_size}"
-        print_fits(self.heading(title), candidates, missing, repeats=self.repeats, flops=task.flops)
+        title = self.heading(f"Fit of {task.network.name}, {images}, batch {task.batch_size}")
+        missing = dict(self.missing) if keras else {}
+        builders = {"skcnn": partial(skcnn_fit, task), **builders}
+        with workers(builders, self.n_threads) as candidates:
+            for worker in self.keras if keras else ():
+                try:
+                    candidates[worker.name] = worker.fit(task)
+                except KerasError as error:
+                    missing[worker.name] = str(error)
+            print_fits(title, candidates, missing, repeats=self.repeats, flops=task.flops)
 
 
-def torch_peers(task: Task) -> dict[str, Candidate]:
+def torch_peers(task: Task) -> dict[str, Builder]:
     """Return the loops that people write for a network, and skorch."""
     return {
-        "torch, slices": torch_slices(task),
-        "torch, DataLoader": torch_loader(task),
-        "skorch": skorch_fit(task),
+        "torch, slices": partial(torch_slices, task),
+        "torch, DataLoader": partial(torch_loader, task),
+        "skorch": partial(skorch_fit, task),
     }
 
 
@@ -87,11 +90,11 @@ def mlp(bench: Bench) -> None:
         bench.compare(task, perceptron_peers(task), keras=False)
 
 
-def perceptron_peers(task: Task) -> dict[str, Candidate]:
+def perceptron_peers(task: Task) -> dict[str, Builder]:
     """Return scikit-learn's perceptron of both types and loops with both Adams."""
     return {
-        "scikit-learn, float64": scikit_learn_fit(task, np.float64),
-        "scikit-learn, float32": scikit_learn_fit(task, np.float32),
-        "torch, slices": torch_slices(task),
-        "torch, slices, fused Adam": torch_slices(task, fused=True),
+        "scikit-learn, float64": partial(scikit_learn_fit, task, np.float64),
+        "scikit-learn, float32": partial(scikit_learn_fit, task, np.float32),
+        "torch, slices": partial(torch_slices, task),
+        "torch, slices, fused Adam": partial(torch_slices, task, fused=True),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import torch
@@ -108,7 +109,7 @@ LECTURE_NORM = Network(
     "lecture CNN with batch normalisation",
     (28, 28, 1),
     _lecture_layers(("norm",)),
-    lambda **parameters: _lecture_estimator(True, **parameters),
+    partial(_lecture_estimator, True),
 )
 
 _VGG_BLOCKS = ((64, 64), (128, 128), (256, 256))
@@ -142,5 +143,5 @@ def perceptron(side: int, n_hidden: int) -> Network:
         f"MLP {side * side}-{n_hidden}-{N_CLASSES}",
         (side, side, 1),
         (("flatten",), ("dense", n_hidden), ("relu",), ("dense", N_CLASSES)),
-        lambda **parameters: MLPClassifier((n_hidden,), **parameters),
+        partial(MLPClassifier, (n_hidden,)),
     )

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import statistics
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,6 @@ from _networks_keras import KerasError
 from _networks_nets import LECTURE, LECTURE_NORM, VGG
 from _networks_peers import Task, skorch_net, tensors
 from _networks_timing import (
-    Candidate,
     Run,
     first_runs,
     interleaved_runs,
@@ -21,6 +21,7 @@ from _networks_timing import (
     timed,
     times_skcnn,
 )
+from _networks_workers import Builder, workers
 from _timing import print_table
 from torch import nn
 
@@ -43,13 +44,12 @@ def predict(bench: Bench) -> None:
 def compare(bench: Bench, task: Task) -> None:
     """Time whole batches and single images; print one table with both."""
     missing = dict(bench.missing)
-    calls = {"skcnn": skcnn_predict(task), **torch_predicts(task)}
+    builders = {name: partial(prediction, call) for name, call in callers(task, bench).items()}
     absent = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if absent:
         missing["ONNX Runtime"] = f"no {', '.join(absent)}"
-    else:
-        calls |= onnx_predicts(task, bench.n_threads)
-    many, one = measure(bench, task, calls, missing)
+        builders = {name: build for name, build in builders.items() if "ONNX" not in name}
+    many, one = measure(bench, task, builders, missing)
     rows: list[list[object]] = [
         [
             name,
@@ -67,28 +67,46 @@ def compare(bench: Bench, task: Task) -> None:
     print_table(bench.heading(title), columns, rows)
 
 
+def callers(task: Task, bench: Bench) -> dict[str, Callable[[], Predict]]:
+    """Return what makes the predictions that are compared."""
+    return {
+        "skcnn": partial(skcnn_predict, task),
+        "torch, batches of 1000": partial(torch_predict, task, 1000),
+        "torch, batches of 128": partial(torch_predict, task, 128),
+        "skorch": partial(skorch_predict, task),
+        "ONNX Runtime, batches of 1000": partial(onnx_predict, task, 1000, bench.n_threads),
+        "ONNX Runtime, batches of 128": partial(onnx_predict, task, 128, bench.n_threads),
+    }
+
+
 def measure(
-    bench: Bench, task: Task, calls: Mapping[str, Predict], missing: dict[str, str]
+    bench: Bench, task: Task, builders: Mapping[str, Builder], missing: dict[str, str]
 ) -> tuple[dict[str, list[Run]], dict[str, list[Run]]]:
     """Return the runs with all images and those with one."""
     n_images = len(task.data.X)
-    many = {name: repeated(call, n_images, 1) for name, call in calls.items()}
-    one = {name: repeated(call, 1, 50) for name, call in calls.items()}
-    for worker in bench.keras:
-        try:
-            worker.prepare(task)
-            many[worker.name] = worker.predict(n_images, 1)
-            one[worker.name] = worker.predict(1, 10)
-        except KerasError as error:
-            missing[worker.name] = str(error)
-    for candidates in (many, one):
-        first_runs(candidates)
-    return interleaved_runs(many, bench.repeats), interleaved_runs(one, bench.repeats)
+    with workers(builders, bench.n_threads) as processes:
+        many = {name: partial(process, n_images, 1) for name, process in processes.items()}
+        one = {name: partial(process, 1, 50) for name, process in processes.items()}
+        for worker in bench.keras:
+            try:
+                worker.prepare(task)
+                many[worker.name] = worker.predict(n_images, 1)
+                one[worker.name] = worker.predict(1, 10)
+            except KerasError as error:
+                missing[worker.name] = str(error)
+        for candidates in (many, one):
+            first_runs(candidates)
+        return interleaved_runs(many, bench.repeats), interleaved_runs(one, bench.repeats)
 
 
-def repeated(call: Predict, n_images: int, n_calls: int) -> Candidate:
+def prediction(make: Callable[[], Predict]) -> Callable[[int, int], Run]:
     """Return a candidate whose time is the median of some calls."""
-    return lambda: Run(statistics.median(timed(lambda: call(n_images)) for _ in range(n_calls)))
+    call = make()
+
+    def run(n_images: int, n_calls: int) -> Run:
+        return Run(statistics.median(timed(lambda: call(n_images)) for _ in range(n_calls)))
+
+    return run
 
 
 def skcnn_predict(task: Task) -> Predict:
@@ -99,29 +117,28 @@ def skcnn_predict(task: Task) -> Predict:
     return lambda n: estimator.predict_proba(X[:n])
 
 
-def torch_predicts(task: Task) -> dict[str, Predict]:
-    """Return plain torch in large and in small batches, and skorch."""
-    X, y = (tensor.numpy() for tensor in tensors(task))
+def torch_predict(task: Task, size: int) -> Predict:
+    """Return plain torch in batches of a size."""
+    X = tensors(task)[0].numpy()
     module = task.network.module().eval()
 
-    def in_batches(size: int) -> Predict:
-        @torch.inference_mode()
-        def predict(n: int) -> np.ndarray:
-            batches = torch.from_numpy(X[:n]).split(size)
-            return torch.cat([module(batch).softmax(1) for batch in batches]).numpy()
+    @torch.inference_mode()
+    def predict(n: int) -> np.ndarray:
+        batches = torch.from_numpy(X[:n]).split(size)
+        return torch.cat([module(batch).softmax(1) for batch in batches]).numpy()
 
-        return predict
+    return predict
 
+
+def skorch_predict(task: Task) -> Predict:
+    """Return skorch's predict_proba, fitted briefly too."""
+    X, y = (tensor.numpy() for tensor in tensors(task))
     net = skorch_net(task.network, 128, epochs=1).fit(X[:200], y[:200])
-    return {
-        "torch, batches of 1000": in_batches(1000),
-        "torch, batches of 128": in_batches(128),
-        "skorch": lambda n: net.predict_proba(X[:n]),
-    }
+    return lambda n: net.predict_proba(X[:n])
 
 
-def onnx_predicts(task: Task, n_threads: int) -> dict[str, Predict]:
-    """Return ONNX Runtime in large and in small batches, on the network as torch exports it."""
+def onnx_predict(task: Task, size: int, n_threads: int) -> Predict:
+    """Return ONNX Runtime in batches of a size, on the network as torch exports it."""
     import onnxruntime
 
     X = tensors(task)[0].numpy()
@@ -132,21 +149,15 @@ def onnx_predicts(task: Task, n_threads: int) -> dict[str, Predict]:
         exported(module, X[:2]), options, providers=["CPUExecutionProvider"]
     )
 
-    def in_batches(size: int) -> Callable[[int], np.ndarray]:
-        def predict(n: int) -> np.ndarray:
-            starts = range(0, n, size)
-            parts = [session.run(None, {"X": X[i : min(i + size, n)]})[0] for i in starts]
-            return np.concatenate(parts)
-
-        return predict
+    def predict(n: int) -> np.ndarray:
+        starts = range(0, n, size)
+        parts = [session.run(None, {"X": X[i : min(i + size, n)]})[0] for i in starts]
+        return np.concatenate(parts)
 
     with torch.inference_mode():
         expected = module(torch.from_numpy(X[:100])).numpy()
-    np.testing.assert_allclose(in_batches(1000)(100), expected, atol=1e-4)
-    return {
-        "ONNX Runtime, batches of 1000": in_batches(1000),
-        "ONNX Runtime, batches of 128": in_batches(128),
-    }
+    np.testing.assert_allclose(predict(100), expected, atol=1e-4)
+    return predict
 
 
 def exported(module: nn.Module, example: np.ndarray) -> bytes:

@@ -6,8 +6,9 @@
 FOLDER holds mnist.npz and CIFAR-10 as files, cifar10/train/<class>/*.jpg or the same in
 cifar10_jpg.zip. Candidates take turns; seconds are medians, ratios are medians of the rounds'
 ratios. skcnn's time is that of `fit` as a whole; of the loops it is the loop, without the
-preparation of their tensors. Keras's backends that are installed run in processes of their own;
-`--keras-python` names the interpreter that has them, if it is another one.
+preparation of their tensors. Every candidate runs in a process of its own, as in the script of
+whoever uses it: what one leaves behind in memory changes the time of the next. `--keras-python`
+names the interpreter that has Keras, if it is another one.
 """
 
 import argparse

@@ -94,10 +94,10 @@ def in_timm_names(tensors: Tensors, network: nn.Module, backbone: Backbone) -> I
     """
     yield tensors
     if "conv_stem.weight" in network.state_dict():
-        if "features.1.0.block.0.0.weight" in tensors:
+        if _any_begins_with(r"features\.\d+\.\d+\.block\.", tensors):
             _ensure_same_arithmetic("torchvision", backbone, _OF_TORCHVISION)
             yield _from_torchvision(tensors)
-        if "_conv_stem.weight" in tensors:
+        if _any_begins_with(r"_blocks\.\d+\.", tensors):
             _ensure_same_arithmetic("efficientnet_lite_pytorch", backbone, ("tf_efficientnet_",))
             yield _from_lite(tensors, network)
     brought_up_to_date = _filter_of_timm(backbone)
@@ -108,6 +108,11 @@ def in_timm_names(tensors: Tensors, network: nn.Module, backbone: Backbone) -> I
         except Exception:
             return
         yield filtered
+
+
+def _any_begins_with(pattern: str, tensors: Tensors) -> bool:
+    # A file that lacks a tensor is still its library's: the message shall name what it lacks.
+    return any(re.match(pattern, name) for name in tensors)
 
 
 def _from_torchvision(tensors: Tensors) -> Tensors:

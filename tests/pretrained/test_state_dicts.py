@@ -192,6 +192,13 @@ class TestOfTorchvision:
             loaded("resnet18", path)
         assert "Only the classifier differs" in str(info.value)
 
+    def test_a_file_without_a_tensor_is_told_what_it_lacks(self, tmp_path):
+        state = torchvision.models.efficientnet_b0(weights=None).state_dict()
+        del state["features.1.0.block.0.0.weight"]
+        path = saved(state, tmp_path / "weights.pth")
+        with pytest.raises(ValueError, match=r"missing blocks\.0\.0\.conv_dw\.weight\. Nothing"):
+            loaded("efficientnet_b0", path)
+
     def test_an_efficientnet_that_pads_otherwise_is_refused(self, tmp_path):
         state = torchvision.models.efficientnet_b0(weights=None).state_dict()
         path = saved(state, tmp_path / "weights.pth")
@@ -224,6 +231,13 @@ class TestOfEfficientnetLite:
     def test_a_network_that_pads_otherwise_is_refused(self):
         with pytest.raises(ValueError, match="Take backbone='tf_efficientnet_lite0'"):
             loaded("efficientnet_lite0.ra_in1k", LITE0)
+
+    def test_a_file_without_a_tensor_is_told_what_it_lacks(self, tmp_path):
+        weights = torch.load(LITE0, weights_only=True)
+        del weights["_conv_stem.weight"]
+        path = saved(weights, tmp_path / "weights.pth")
+        with pytest.raises(ValueError, match=r"missing conv_stem\.weight\. Nothing"):
+            loaded("tf_efficientnet_lite0", path)
 
     def test_a_larger_network_is_refused(self):
         with pytest.raises(ValueError, match=r"does not fit 'tf_efficientnet_lite2.*missing"):
