@@ -15,7 +15,7 @@ from _networks_peers import (
     torch_loader,
     torch_slices,
 )
-from _networks_timing import print_fits
+from _networks_timing import Candidate, print_fits
 from _networks_workers import Builder, workers
 
 Missing = dict[str, str]
@@ -40,7 +40,8 @@ class Bench:
         title = self.heading(f"Fit of {task.network.name}, {images}, batch {task.batch_size}")
         missing = dict(self.missing) if keras else {}
         builders = {"skcnn": partial(skcnn_fit, task), **builders}
-        with workers(builders, self.n_threads) as candidates:
+        with workers(builders, self.n_threads) as processes:
+            candidates: dict[str, Candidate] = dict(processes)
             for worker in self.keras if keras else ():
                 try:
                     candidates[worker.name] = worker.fit(task)

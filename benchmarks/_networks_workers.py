@@ -27,11 +27,18 @@ class Worker:
         self._process.start()
         there.close()
 
+    def wait(self) -> None:
+        """Wait until the candidate is made."""
+        self._answer()
+
     def __call__(self, *arguments: object) -> Run:
         """Run the candidate and wait for it."""
         self._connection.send(arguments)
+        return self._answer()
+
+    def _answer(self) -> Run:
         result = self._connection.recv()
-        if isinstance(result, BaseException):
+        if isinstance(result, Exception):
             raise result
         return result
 
@@ -45,16 +52,11 @@ def _serve(connection: Connection, build: Builder, n_threads: int) -> None:
     with threads(n_threads):
         try:
             run = build()
+            connection.send(None)
+            while True:
+                connection.send(run(*connection.recv()))
         except Exception as error:
-            connection.recv()
             connection.send(error)
-            return
-        while True:
-            arguments = connection.recv()
-            try:
-                connection.send(run(*arguments))
-            except Exception as error:
-                connection.send(error)
 
 
 @contextmanager
@@ -62,6 +64,8 @@ def workers(builders: Mapping[str, Builder], n_threads: int) -> Iterator[dict[st
     """Start a process for each candidate; end them all at last."""
     started = {name: Worker(build, n_threads) for name, build in builders.items()}
     try:
+        for worker in started.values():
+            worker.wait()
         yield started
     finally:
         for worker in started.values():

@@ -11,6 +11,7 @@ it is not installed the first 500 of each class of MNIST's training images; the 
 """
 
 import argparse
+import json
 import os
 import time
 import warnings
@@ -27,6 +28,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.neural_network import MLPClassifier as ScikitLearnMLP
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
+from skorch.callbacks import Callback
 
 from skcnn import (
     Augmentation,
@@ -140,17 +142,60 @@ def measure(
     return estimator.score(X_test, y_test), seconds
 
 
-def on_split(row: Row, data: tuple[np.ndarray, ...], seeds: int, quick: bool) -> list[object]:
+class EpochClock(Callback):
+    """Notes the seconds of every epoch in a file, for fits that go on in another process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_epoch_begin(self, net: Any, **_: Any) -> None:
+        """Start the clock."""
+        self.started_ = time.perf_counter()
+
+    def on_epoch_end(self, net: Any, **_: Any) -> None:
+        """Write a line."""
+        with self.path.open("a") as lines:
+            print(len(net.history), time.perf_counter() - self.started_, file=lines)
+
+    def total(self) -> float:
+        """Return the seconds of all epochs; of one that was run again the last time counts."""
+        lines = (line.split() for line in self.path.read_text().splitlines())
+        return sum({epoch: float(seconds) for epoch, seconds in lines}.values())
+
+
+def kept(folder: Path | None, name: str, estimator: Any, *data: np.ndarray) -> tuple[float, float]:
+    """Return what :func:`measure` does; with a folder a run that was stopped goes on there."""
+    if folder is None:
+        return measure(estimator, *data)
+    folder.mkdir(parents=True, exist_ok=True)
+    result = folder / f"{name}.json"
+    if not result.exists():
+        clock = EpochClock(folder / f"{name}.seconds")
+        estimator.set_params(checkpoint=folder / f"{name}.checkpoint", callbacks=[clock])
+        accuracy, _ = measure(estimator, *data)
+        written = result.with_suffix(".part")
+        written.write_text(json.dumps([accuracy, clock.total()]))
+        written.rename(result)
+    accuracy, seconds = json.loads(result.read_text())
+    return accuracy, seconds
+
+
+def on_split(
+    row: Row, data: tuple[np.ndarray, ...], seeds: int, quick: bool, keep: Path | None
+) -> list[object]:
     """Return the line of the table: a run for each seed."""
-    X, y, X_test, y_test = data
     runs = []
     for seed in range(seeds):
-        runs.append(measure(seeded(row.estimator, seed, quick), X, y, X_test, y_test))
+        estimator = seeded(row.estimator, seed, quick)
+        name = f"{'quick-' * quick}{row.name}-{seed}".replace(" ", "-")
+        runs.append(kept(keep, name, estimator, *data))
         report(row, f"seed {seed}", runs[-1])
     return line(row, runs)
 
 
-def on_folds(row: Row, data: tuple[np.ndarray, ...], seeds: int, quick: bool) -> list[object]:
+def on_folds(
+    row: Row, data: tuple[np.ndarray, ...], seeds: int, quick: bool, _: Path | None
+) -> list[object]:
     """Return the line of the table: five runs for each seed, which draws the folds too."""
     X, y = data
     runs = []
@@ -196,6 +241,12 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each row")
     parser.add_argument(
+        "--keep",
+        type=Path,
+        help="folder where runs on test images are kept: one that was stopped goes on from its "
+        "last epoch, one that is done is not run again",
+    )
+    parser.add_argument(
         "--quick",
         action="store_true",
         help=f"{N_QUICK} images and {QUICK_EPOCHS} epochs, to see whether it runs",
@@ -226,7 +277,8 @@ def main() -> None:
             title = f"{section}, {source}, {n_threads} thread(s)"
             print(f"\n{title}: {len(data[0])} images to learn from", flush=True)
             wanted = [row for row in rows if row.name.startswith(tuple(arguments.rows))]
-            lines = [run(row, data, arguments.seeds, arguments.quick) for row in wanted]
+            keep = None if arguments.keep is None else arguments.keep / section
+            lines = [run(row, data, arguments.seeds, arguments.quick, keep) for row in wanted]
             print_table(title, COLUMNS, lines)
 
 
