@@ -19,6 +19,7 @@ QUICK = {
     "max_iter": 12,
     "batch_size": 8,
     "learning_rate_init": 0.01,
+    "conv_channels": (32, 64),
     "n_modes": 4,
     "n_words": 8,
     "random_state": 0,

@@ -78,7 +78,7 @@ class CNNClassifier(ConvolutionalNetwork, NeuralClassifier):
 
     def __init__(
         self,
-        conv_channels: int | Sequence[int | tuple[int, ...]] = (32, 64),
+        conv_channels: int | Sequence[int | tuple[int, ...]] = (32, 64, (64, 64)),
         *,
         kernel_size: int | tuple[int, int] | list = 3,
         stride: int | tuple[int, int] | list = 1,

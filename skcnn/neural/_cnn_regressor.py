@@ -72,7 +72,7 @@ class CNNRegressor(ConvolutionalNetwork, NeuralRegressor):
 
     def __init__(
         self,
-        conv_channels: int | Sequence[int | tuple[int, ...]] = (32, 64),
+        conv_channels: int | Sequence[int | tuple[int, ...]] = (32, 64, (64, 64)),
         *,
         kernel_size: int | tuple[int, int] | list = 3,
         stride: int | tuple[int, int] | list = 1,
