@@ -138,8 +138,8 @@ class ConvolutionalNetwork:
         return [ConvBlock(*numbers) for numbers in zip(*columns, strict=True)]
 
     def _auto_batch_size(self, n_images: int) -> int:
-        # About 50 steps an epoch, of 8 to 128 images each.
-        return min(max(n_images // 50, 8), 128)
+        # About 100 steps an epoch, of 8 to 128 images each.
+        return min(max(n_images // 100, 8), 128)
 
 
 def _padding(name: str, value: Any) -> str | tuple[int, int]:

@@ -16,7 +16,7 @@ from skcnn.neural._parameter_docs import documented
 
 @documented(
     "classes_",
-    auto_batch_size="a fiftieth of the training images, at least 8 and at most 128",
+    auto_batch_size="a hundredth of the training images, at least 8 and at most 128",
     auto_precision="float32",
     and_targets="",
     loss_unit="",

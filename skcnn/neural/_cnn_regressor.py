@@ -16,7 +16,7 @@ from skcnn.neural._regressor import NeuralRegressor
 
 @documented(
     "target_mean_, target_scale_",
-    auto_batch_size="a fiftieth of the training images, at least 8 and at most 128",
+    auto_batch_size="a hundredth of the training images, at least 8 and at most 128",
     auto_precision="float32",
     and_targets=" of `X`, and `y` for the squared error,",
     loss_unit="; of numbers brought to variance 1 if `standardize`",

@@ -191,7 +191,7 @@ def test_a_large_mean_does_not_blur_float64_images():
     [
         (CNNClassifier, 5, 5),
         (CNNClassifier, 100, 8),
-        (CNNClassifier, 2500, 50),
+        (CNNClassifier, 2500, 25),
         (CNNClassifier, 10**6, 128),
         (MLPClassifier, 5, 5),
         (MLPClassifier, 10**6, 200),  # scikit-learn's
