@@ -1,6 +1,9 @@
 """The step that is differentiated by hand, against torch's automatic differentiation."""
 
 import copy
+import os
+import subprocess
+import sys
 import warnings
 from itertools import product
 
@@ -11,7 +14,7 @@ from torch import nn
 
 from skcnn import CNNClassifier, MLPClassifier, MLPRegressor
 from skcnn.neural._batches import as_input
-from skcnn.neural._dense_step import DenseStep, is_dense
+from skcnn.neural._dense_step import DenseStep, _product, is_dense
 from skcnn.neural._flat import FlatParameters
 from skcnn.neural._losses import BinaryCrossEntropy, CrossEntropy, PoissonDeviance, SquaredError
 from skcnn.neural._modules import (
@@ -241,3 +244,59 @@ class Subclass(nn.Linear):
 )
 def test_other_networks_are_left_to_torch(network):
     assert not is_dense(network)
+
+
+def test_products_of_every_size_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    for n, k, m in [
+        (2, 3, 4),
+        (64, 64, 64),
+        (64, 64, 65),
+        (300, 40, 30),
+        (200, 100, 1),
+        (1, 90, 200),
+    ]:
+        a, b = rng.random((k, n)).T, rng.random((k, m))  # a is not contiguous
+        np.testing.assert_allclose(_product(a, b), a @ b, rtol=1e-13)
+        out = np.empty((n, m))
+        assert _product(a, b, out=out) is out
+        np.testing.assert_allclose(out, a @ b, rtol=1e-13)
+
+
+TIME_OF_OTHER_THREADS = """
+import time
+import numpy as np
+import torch
+from skcnn import {name}
+
+torch.set_num_threads(1)
+X, y = np.random.default_rng(0).random((400, 28, 28), np.float32), np.arange(400) % 10
+network = {name}(hidden_layer_sizes={hidden}, batch_size=200, max_iter=40, n_iter_no_change=np.inf)
+network.fit(X, y)
+
+def times():
+    return np.array([time.process_time() - time.thread_time(), time.thread_time()])
+
+before = times()
+network.fit(X, y)
+others, own = times() - before
+print(others / own)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden"), [("MLPClassifier", "(100,)"), ("MLPRegressor", "(300, 100)")]
+)
+def test_numpy_starts_no_threads_beside_those_of_torch(name, hidden):
+    # Two pools that wait for the same cores made a fit up to forty times as slow.
+    program = TIME_OF_OTHER_THREADS.format(name=name, hidden=hidden)
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    output = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert float(output.stdout) < 0.1
