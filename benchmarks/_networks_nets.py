@@ -124,14 +124,15 @@ def _vgg_layers() -> tuple[tuple, ...]:
     return (*layers, ("flatten",), ("dense", N_CLASSES))
 
 
-def vgg_module(in_channels: int, height: int, width: int, n_classes: int) -> nn.Module:
-    """Return the network of VGG's kind, as CNNClassifier asks for it."""
-    assert (height, width, in_channels, n_classes) == (*VGG.image_shape, N_CLASSES)
-    return VGG.module()
-
-
 def _vgg_estimator(**parameters) -> CNNClassifier:
-    return CNNClassifier(module=vgg_module, ema_decay=None, **parameters)
+    return CNNClassifier(
+        _VGG_BLOCKS,
+        hidden_layer_sizes=(),
+        batch_norm=False,
+        dropout=0.0,
+        ema_decay=None,
+        **parameters,
+    )
 
 
 VGG = Network("VGG-like CNN", (32, 32, 3), _vgg_layers(), _vgg_estimator)

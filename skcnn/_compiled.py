@@ -25,6 +25,11 @@ def part(*fastmath: str) -> Callable[[Callable], Any]:
     return numba.njit(**_options(fastmath, no_cpython_wrapper=True))
 
 
+def inlined(function: Callable) -> Any:
+    """Copy a function into the kernels that call it, which saves it the counting of references."""
+    return numba.njit(inline="always")(function)
+
+
 def _options(fastmath: tuple[str, ...], **wrappers: bool) -> dict[str, Any]:
     return {
         "nogil": True,

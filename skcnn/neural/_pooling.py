@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from skcnn.neural._maps import as_images, empty_maps
+
 # One core of the compiled kernel keeps up with so many of torch's.
 _MOST_THREADS = 4
 # Values of so few maps that one call of torch's own is the shortest way.
@@ -63,26 +65,15 @@ class _CompiledMaxima(torch.autograd.Function):
         from skcnn.neural._pooling_kernel import tile_maxima  # imports numba
 
         n, channels, height, width = ctx.shape = maps.shape
-        maxima = _empty((n, channels, height // 2, width // 2), maps)
+        maxima = empty_maps((n, channels, height // 2, width // 2), maps)
         ctx.where = np.empty((n, height // 2, width // 2, channels), np.uint8)
-        tile_maxima(_images(maps), _images(maxima), ctx.where)
+        tile_maxima(as_images(maps), as_images(maxima), ctx.where)
         return maxima
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         from skcnn.neural._pooling_kernel import spread_gradient
 
-        spread = _empty(ctx.shape, gradient)
-        spread_gradient(_images(gradient), ctx.where, _images(spread))
+        spread = empty_maps(ctx.shape, gradient)
+        spread_gradient(as_images(gradient), ctx.where, as_images(spread))
         return spread
-
-
-def _empty(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-    return torch.empty(
-        shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
-    )
-
-
-def _images(maps: torch.Tensor) -> np.ndarray:
-    """Return maps as an array (n, h, w, c) in C order, a view if they lie so."""
-    return maps.detach().permute(0, 2, 3, 1).contiguous().numpy()

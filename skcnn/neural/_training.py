@@ -26,12 +26,14 @@ from skcnn.neural._optimizers import OPTIMIZERS
 from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._targets import LabelTargets, Targets
+from skcnn.neural._winograd import WinogradConv2d
 
 # Batches of twice as many images and more go through a network in parts of so many: maps above
 # 32 MiB would be asked of the system anew each time. That needs layers that treat images apart.
 _PART = 128
 _APART = {
     nn.Conv2d,
+    WinogradConv2d,
     nn.Linear,
     TileMaxima,
     nn.AvgPool2d,
