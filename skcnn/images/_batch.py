@@ -6,7 +6,7 @@ import copy
 import operator
 import os
 from collections.abc import Iterator
-from math import isqrt, prod
+from math import isfinite, isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -239,6 +239,8 @@ class ImageBatch:
         images = raw.reshape(len(raw), *self._one_image)
         if self._channel_axis is None:
             return images[..., np.newaxis]
+        if self._channel_axis == images.ndim - 1:
+            return images
         return np.moveaxis(images, self._channel_axis, -1)
 
     def _convert(
@@ -256,10 +258,11 @@ class ImageBatch:
         images = self._as_images(raw)
         if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2:
             return np.divide(images, np.iinfo(raw.dtype).max, dtype=dtype, order="C")
+        if raw.dtype.kind != "f" or dtype.itemsize >= raw.dtype.itemsize:
+            return np.ascontiguousarray(images, dtype=dtype)
         with np.errstate(over="ignore"):
             converted = np.ascontiguousarray(images, dtype=dtype)
-        if raw.dtype.kind == "f" and dtype.itemsize < raw.dtype.itemsize:
-            _ensure_finite(converted, positions)
+        _ensure_finite(converted, positions)
         return converted
 
 
@@ -301,6 +304,8 @@ def _ensure_not_empty(source: Any) -> None:
 
 def as_container(X: Any) -> Any:
     """Return `X` itself if it can be sliced like an array, else a NumPy array of it."""
+    if type(X) is np.ndarray and X.dtype.kind != "O":
+        return X  # the way of most, and the others are longer
     if issparse(X):
         check_array(X)  # scikit-learn's own TypeError
     if isinstance(X, np.matrix):
@@ -411,7 +416,7 @@ def _as_numbers(raw: np.ndarray) -> np.ndarray:
 def _ensure_finite(raw: np.ndarray, positions: range | np.ndarray) -> None:
     # A sum is finite unless a value is not (or it overflows): one cheap pass for good data.
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(raw.sum()):
+        if isfinite(raw.sum()):
             return
     finite = np.isfinite(raw)
     if finite.all():

@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+import torch
 from scipy.special import expit, log_expit, log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight, compute_sample_weight
@@ -195,8 +196,7 @@ class NeuralClassifier(ClassifierMixin, NeuralEstimator):
         if self._is_multilabel():
             return expit(outputs)
         # SciPy's softmax takes a tenth of the time that a small network needs for an image.
-        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        return torch.softmax(torch.from_numpy(outputs), dim=1).numpy()
 
     def _deactivate(self, values: np.ndarray) -> np.ndarray:
         smallest = np.finfo(values.dtype).tiny

@@ -1,4 +1,4 @@
-"""Convolution by Winograd's method: a quarter of the multiplications, for training on the CPU."""
+"""Convolution by Winograd's method: a quarter of the multiplications, on the CPU."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ class WinogradConv2d(nn.Conv2d):
 
 
 def use_winograd(network: nn.Module) -> None:
-    """Let the layers of a network that is to be trained take Winograd's way, in place."""
+    """Let those layers of a network take Winograd's way that it may be the shorter one for."""
     for layer in network.modules():
-        if type(layer) is nn.Conv2d and _has_simple_kernels(layer):
+        if type(layer) is nn.Conv2d and _has_simple_kernels(layer) and _could_pay(layer):
             layer.__class__ = WinogradConv2d
 
 
@@ -147,16 +147,21 @@ def _has_simple_kernels(layer: nn.Conv2d) -> bool:
     )
 
 
+def _could_pay(layer: nn.Conv2d) -> bool:
+    """Tell whether there are enough channels, if each tile is within the maps."""
+    channels, out = layer.in_channels, layer.out_channels
+    return channels * out >= _LEAST_SAVED * (channels + out)
+
+
 def _pays(layer: nn.Conv2d, maps: torch.Tensor) -> bool:
     """Tell whether maps can go Winograd's way, and sooner than torch's."""
     return (
-        torch.is_grad_enabled()
+        maps.ndim == 4
+        and _is_shorter(maps.shape, layer.out_channels, int(layer.padding[0]))
         and maps.device.type == "cpu"
         and maps.dtype == layer.weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and maps.ndim == 4
         and maps.permute(0, 2, 3, 1).is_contiguous()
-        and _is_shorter(maps.shape, layer.out_channels, int(layer.padding[0]))
+        and not torch.is_autocast_enabled("cpu")
     )
 
 
@@ -166,16 +171,16 @@ def _is_shorter(shape: torch.Size, out: int, padding: int) -> bool:
     The more channels there are the more is saved, and the less the more of the tiles is beyond the
     maps. Threads share the products but not the transforms, and disturb them while they wait.
     """
-    from skcnn.neural._winograd_kernel import LINE  # imports numba
-
     n, channels, height, width = shape
     height, width = height + 2 * padding - 2, width + 2 * padding - 2
     rows, columns = -(-height // 4), -(-width // 4)
     n_threads = torch.get_num_threads()
+    if n * rows * columns < _FEWEST_TILES * n_threads or n_threads > _MOST_THREADS:
+        return False
+    from skcnn.neural._winograd_kernel import LINE  # imports numba
+
     return (
-        n_threads <= _MOST_THREADS
-        and n * rows * columns >= _FEWEST_TILES * n_threads
-        and columns * max(channels, out) <= LINE
+        columns * max(channels, out) <= LINE
         and channels * out * height * width
         >= _LEAST_SAVED * n_threads**2 * (channels + out) * 16 * rows * columns
     )

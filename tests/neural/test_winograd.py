@@ -174,16 +174,11 @@ class TestChoice:
         assert torch.equal(network(maps), expected)
         assert ways == []
 
-    @pytest.mark.parametrize(
-        "case", ["float64", "prediction", "plain layout", "autocast", "3 axes"]
-    )
+    @pytest.mark.parametrize("case", ["float64", "plain layout", "autocast", "3 axes"])
     def test_what_the_kernels_cannot_take_is_torchs(self, ways, case):
         layer, maps = self.layer(), leaf(8, 32, 16, 16)
         if case == "float64":
             assert layer.double()(maps.double()).dtype == torch.float64
-        elif case == "prediction":
-            with torch.no_grad():
-                layer(maps)
         elif case == "plain layout":
             # A module may look at its maps with `view`, which asks for the layout that came in.
             assert layer.to(memory_format=torch.contiguous_format)(
@@ -212,7 +207,7 @@ class TestChoice:
         ids=str,
     )
     def test_other_layers_stay_as_they_are(self, options):
-        layer = nn.Conv2d(4, 4, **{"kernel_size": 3, **options})
+        layer = nn.Conv2d(64, 64, **{"kernel_size": 3, **options})
         use_winograd(layer)
         assert type(layer) is nn.Conv2d
 
@@ -220,7 +215,7 @@ class TestChoice:
         class Own(nn.Conv2d):
             pass
 
-        layer = Own(4, 4, 3)
+        layer = Own(64, 64, 3)
         use_winograd(layer)
         assert type(layer) is Own
 
@@ -235,6 +230,20 @@ class TestChoice:
         assert ways == []
         np.testing.assert_allclose(cnn.loss_curve_, by_torch.loss_curve_, rtol=1e-3)
         assert cnn.loss_curve_ != by_torch.loss_curve_
+
+    def test_predictions_and_features_take_it(self, ways, monkeypatch):
+        X, y = load_digit_images(return_X_y=True)
+        X = X.astype(np.float32)
+        cnn = CNNClassifier((32, 64), pool=None, max_iter=1, random_state=0).fit(X[:32], y[:32])
+        features = cnn.as_transformer("conv2")
+        del ways[:]
+        ours = cnn.decision_function(X), features.transform(X)
+        assert len(ways) == 2 * (len(X) // 128)  # the last few images are left to torch
+        monkeypatch.setattr(_winograd, "_MOST_THREADS", 0)
+        for way, reference in zip(ours, (cnn.decision_function, features.transform), strict=True):
+            exact = reference(X.astype(np.float64))
+            assert way.dtype == np.float32
+            assert np.abs(way - exact).max() < 1e-5 * np.abs(exact).max()
 
     def test_modules_of_the_users_own_take_it(self, ways):
         X, y = load_digit_images(return_X_y=True)
