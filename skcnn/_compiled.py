@@ -17,7 +17,14 @@ def kernel(*fastmath: str) -> Callable[[Callable], Any]:
 
     `fastmath` names what its sums and products may ignore, in the words of LLVM.
     """
-    return numba.njit(cache=True, **_options(fastmath))
+
+    def compile_later(function: Callable) -> Any:
+        try:
+            return numba.njit(cache=True, **_options(fastmath))(function)
+        except RuntimeError:  # there is no folder that may be written to
+            return numba.njit(**_options(fastmath))(function)
+
+    return compile_later
 
 
 def part(*fastmath: str) -> Callable[[Callable], Any]:

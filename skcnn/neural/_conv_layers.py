@@ -9,6 +9,7 @@ from torch import nn
 
 from skcnn.neural._modules import NOT_MONOTONIC, SeededDropout, activation_layer
 from skcnn.neural._pooling import TileMaxima
+from skcnn.neural._winograd import convolution
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,11 @@ def conv_layers(
         last = len(block.channels) - 1
         for position, out_channels in enumerate(block.channels):
             name = f"{number}" if last == 0 else f"{number}_{position + 1}"
-            convolution, (height, width) = _convolution(
+            convolving, (height, width) = _convolution(
                 name, (channels, height, width), out_channels, block, batch_norm, seen
             )
             channels = out_channels
-            layers += convolution
+            layers += convolving
             activating = [(f"conv{name}_{activation}", activation_layer(activation))]
             if position < last:
                 layers += activating
@@ -111,15 +112,15 @@ def _convolution(
     if not even:
         layers.append((f"pad{name}", nn.ZeroPad2d((left, right, top, bottom))))
     # Normalisation takes the mean away, so a bias before it would do nothing.
-    convolution = nn.Conv2d(
+    layer = convolution(
         in_channels,
         out_channels,
         kernel,
         stride,
-        padding=(top, left) if even else 0,
+        padding=(top, left) if even else (0, 0),
         bias=not batch_norm,
     )
-    layers.append((f"conv{name}", convolution))
+    layers.append((f"conv{name}", layer))
     if batch_norm:
         layers.append((f"conv{name}_norm", nn.BatchNorm2d(out_channels)))
     return layers, (height, width)

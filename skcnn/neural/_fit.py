@@ -26,7 +26,6 @@ from skcnn.neural._prediction import rebuild
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
 from skcnn.neural._training import LeanNet, TrainingPlan, make_net
-from skcnn.neural._winograd import use_winograd
 
 # Images in files and data sets are read once if they take no more than this, else every epoch.
 _HELD_BYTES = 256 * 2**20
@@ -175,7 +174,6 @@ class NetworkFit:
         """Make the network, ready to be trained."""
         network = self._first_network()
         lay_out(network)
-        use_winograd(network)
         self.network = network.to(self.device, self.dtype)
         self.estimator._draw_from(network, self.masks)
 

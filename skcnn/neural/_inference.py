@@ -57,7 +57,7 @@ def _layer(layer: nn.Module) -> _Function:
 
 def _convolve_grey(convolve: _Function, maps: torch.Tensor) -> torch.Tensor:
     """Return the convolution of maps of one channel, whose layout one may choose."""
-    if len(maps) > 1:
+    if maps.ndim < 4 or len(maps) > 1 or not maps.stride(1) == maps.stride(3) == 1:
         return convolve(maps)
     # torch is twice as fast with a single image in its own layout, which is that of a new axis.
     plain = maps[:, 0].unsqueeze(1)

@@ -12,7 +12,6 @@ from torch import nn
 from skcnn.neural._inference import as_function
 from skcnn.neural._modules import fold_batch_norm, lay_out
 from skcnn.neural._summary import output_shapes, summarize, tensors
-from skcnn.neural._winograd import use_winograd
 
 _ImageShape = tuple[int, int, int]
 
@@ -105,14 +104,12 @@ def up_to_layer(
         if fold:
             fold_batch_norm(network)  # the layer itself comes last, with nothing to merge it with
         lay_out(network)
-        use_winograd(network)
         return network
     multiplies = isinstance(network.get_submodule(path), (nn.Conv2d, nn.Linear))
     if fold and (layer is None or not multiplies):
         # Their own output would be gone with the normalisation after them merged into them.
         fold_batch_norm(network)
     lay_out(network)
-    use_winograd(network)
     return _Stopped(network, path, before=layer is None)
 
 

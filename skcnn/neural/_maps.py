@@ -15,4 +15,4 @@ def empty_maps(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
 
 def as_images(maps: torch.Tensor) -> np.ndarray:
     """Return maps as an array (n, h, w, c) in C order, a view if they lie so."""
-    return maps.detach().permute(0, 2, 3, 1).contiguous().numpy()
+    return maps.detach().resolve_neg().permute(0, 2, 3, 1).contiguous().numpy()

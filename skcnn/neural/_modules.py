@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from math import prod
+from typing import TypeGuard
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from skcnn.neural._winograd import WinogradConv2d
 
 _ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
@@ -183,13 +186,18 @@ def fold_batch_norm(network: nn.Module) -> None:
         layer, norm = network._modules[before], network._modules[name]
         if getattr(norm, "running_mean", None) is None:
             continue  # no normalisation, or one by the statistics of each batch
-        if type(layer) is nn.Conv2d and type(norm) is nn.BatchNorm2d:
+        if type(norm) is nn.BatchNorm2d and _is_convolution(layer):
             network._modules[before] = fuse_conv_bn_eval(layer, norm)
         elif type(layer) is nn.Linear and type(norm) is nn.BatchNorm1d:
             network._modules[before] = fuse_linear_bn_eval(layer, norm)
         else:
             continue
         network._modules[name] = nn.Identity()
+
+
+def _is_convolution(layer: nn.Module | None) -> TypeGuard[nn.Conv2d]:
+    # Other classes may compute something else.
+    return type(layer) in (nn.Conv2d, WinogradConv2d)
 
 
 def _runs_in_order(network: nn.Module) -> bool:

@@ -18,7 +18,6 @@ from skcnn.neural._batches import TORCH_TYPES, Augmenter, Entry, as_input
 from skcnn.neural._inference import as_function
 from skcnn.neural._modules import SeededDropout, fold_batch_norm, lay_out, load_arrays
 from skcnn.neural._summary import summarize
-from skcnn.neural._winograd import use_winograd
 
 # Images that are predicted at a time, and what the maps between two layers may take for them.
 _PREDICT_BATCH = 128
@@ -111,7 +110,6 @@ def predictor(estimator: Any, device: torch.device, dtype: np.dtype) -> Predicto
         network = rebuild(estimator, TORCH_TYPES[dtype]).eval()
         fold_batch_norm(network)
         lay_out(network)
-        use_winograd(network)
         return ready(network, estimator, device, dtype)
 
     return kept(estimator, estimator.weights_, (device, dtype), build)

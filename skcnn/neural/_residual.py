@@ -13,6 +13,7 @@ from torch import nn
 from skcnn._parameters import layer_sizes
 from skcnn.neural._modules import SeededDropout, named_sequence
 from skcnn.neural._pooling import TileMaxima
+from skcnn.neural._winograd import convolution
 
 
 class ResidualNetwork(nn.Module):
@@ -176,7 +177,7 @@ class _Scale(nn.Module):
 
 def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
     # Normalisation takes the mean away, so a bias before it would do nothing.
-    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+    return convolution(in_channels, out_channels, (3, 3), padding=(1, 1), bias=False)
 
 
 def _convolution(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn.neural._maps import as_images, empty_maps
 
@@ -18,8 +19,10 @@ _SPREAD = torch.from_numpy(np.kron(_G, _G))
 # The product that a tile has as a constant, in each of its pixels, if it is one.
 _CONSTANT = 7
 # Where it is the shorter way, measured on one and two cores: up to so many threads, for so many
-# tiles a thread, and where the product of the channels is so many times their sum.
+# tiles a thread and no more in an image, which is the least that is worked on at a time, and where
+# the product of the channels is so many times their sum.
 _MOST_THREADS = 4
+_MOST_TILES = 1024
 _FEWEST_TILES = 128
 _LEAST_SAVED = 13
 
@@ -120,48 +123,45 @@ def _differentiable_gradients(
 
 
 class WinogradConv2d(nn.Conv2d):
-    """A layer of 3 x 3 kernels that takes Winograd's way where it is the shorter one."""
+    """A convolution of 3 x 3 that takes Winograd's way where it is the shorter one.
+
+    Made by :func:`convolution`; its settings stay as they are.
+    """
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the maps, torch's but for rounding."""
-        if _pays(self, inputs):
-            padding = int(self.padding[0])
-            return WinogradConvolution.apply(inputs, self.weight, self.bias, padding)
+        if _pays(inputs, self.weight, int(self.padding[0])):
+            return WinogradConvolution.apply(inputs, self.weight, self.bias, int(self.padding[0]))
         return super().forward(inputs)
 
 
-def use_winograd(network: nn.Module) -> None:
-    """Let those layers of a network take Winograd's way that it may be the shorter one for."""
-    for layer in network.modules():
-        if type(layer) is nn.Conv2d and _has_simple_kernels(layer) and _could_pay(layer):
-            layer.__class__ = WinogradConv2d
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: tuple[int, int],
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    *,
+    bias: bool,
+) -> nn.Conv2d:
+    """Return a layer, one that may take Winograd's way if its numbers allow it."""
+    enough = in_channels * out_channels >= _LEAST_SAVED * (in_channels + out_channels)
+    square = kernel_size == (3, 3) and stride == (1, 1) and padding in ((0, 0), (1, 1), (2, 2))
+    kind = WinogradConv2d if enough and square else nn.Conv2d
+    return kind(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
 
 
-def _has_simple_kernels(layer: nn.Conv2d) -> bool:
-    return (
-        layer.kernel_size == (3, 3)
-        and layer.stride == layer.dilation == (1, 1)
-        and layer.padding in ((0, 0), (1, 1), (2, 2))
-        and layer.padding_mode == "zeros"
-        and layer.groups == 1
-    )
-
-
-def _could_pay(layer: nn.Conv2d) -> bool:
-    """Tell whether there are enough channels, if each tile is within the maps."""
-    channels, out = layer.in_channels, layer.out_channels
-    return channels * out >= _LEAST_SAVED * (channels + out)
-
-
-def _pays(layer: nn.Conv2d, maps: torch.Tensor) -> bool:
+def _pays(maps: torch.Tensor, weight: torch.Tensor, padding: int) -> bool:
     """Tell whether maps can go Winograd's way, and sooner than torch's."""
     return (
         maps.ndim == 4
-        and _is_shorter(maps.shape, layer.out_channels, int(layer.padding[0]))
+        and _is_shorter(maps.shape, len(weight), padding)
         and maps.device.type == "cpu"
-        and maps.dtype == layer.weight.dtype == torch.float32
+        and maps.dtype == weight.dtype == torch.float32
         and maps.permute(0, 2, 3, 1).is_contiguous()
         and not torch.is_autocast_enabled("cpu")
+        # Who records what torch does, as pretrained/ does, would not see the kernels.
+        and not is_in_torch_dispatch_mode()
     )
 
 
@@ -176,6 +176,8 @@ def _is_shorter(shape: torch.Size, out: int, padding: int) -> bool:
     rows, columns = -(-height // 4), -(-width // 4)
     n_threads = torch.get_num_threads()
     if n * rows * columns < _FEWEST_TILES * n_threads or n_threads > _MOST_THREADS:
+        return False
+    if rows * columns > _MOST_TILES:
         return False
     from skcnn.neural._winograd_kernel import LINE  # imports numba
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from skcnn.neural import _pooling
+from skcnn.neural._batches import as_input
 from skcnn.neural._inference import as_function
 from skcnn.neural._pooling import TileMaxima, maxima_of_slices
 
@@ -84,3 +85,11 @@ def test_functions_of_layers_compute_what_the_modules_do():
     images = maps((2, 3, 16, 16))
     with torch.inference_mode():
         np.testing.assert_array_equal(as_function(network)(images), network(images))
+
+
+def test_one_grey_image_keeps_the_layout_that_it_came_in():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten()).eval()
+    for image in (torch.rand(1, 1, 8, 8), as_input(torch.rand(1, 8, 8, 1))):
+        convolved = as_function(network[:1])(image)
+        assert convolved.stride() == network[0](image).stride()
+        torch.testing.assert_close(as_function(network)(image), network(image))

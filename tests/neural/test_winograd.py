@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skcnn import CNNClassifier, ResidualNetwork
 from skcnn.datasets import load_digit_images
 from skcnn.neural import _winograd
-from skcnn.neural._winograd import WinogradConv2d, WinogradConvolution, use_winograd
+from skcnn.neural._winograd import WinogradConv2d, WinogradConvolution, convolution
 
 # Height and width, with the padding: tiles that fit, tiles beyond the maps, a single one.
 SIZES = [(8, 8, 1), (10, 6, 0), (7, 9, 1), (5, 13, 0), (4, 3, 2), (3, 3, 0), (1, 1, 1)]
@@ -139,11 +140,9 @@ class TestChoice:
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
         return seen
 
-    def layer(self, **options):
-        network = nn.Sequential(nn.Conv2d(32, 64, 3, padding=1, **options))
-        network.to(memory_format=torch.channels_last)
-        use_winograd(network)
-        return network[0]
+    def layer(self, in_channels=32):
+        layer = convolution(in_channels, 64, (3, 3), padding=(1, 1), bias=True)
+        return layer.to(memory_format=torch.channels_last)
 
     def test_many_channels_go_winograds_way(self, ways):
         layer, maps = self.layer(), leaf(8, 32, 16, 16)
@@ -159,6 +158,7 @@ class TestChoice:
             ((1, 32, 16, 16), 32, 1),  # few tiles
             ((64, 32, 5, 5), 32, 1),  # most of the tiles beyond the maps
             ((1, 32, 5, 260), 32, 1),  # lines too long for the kernels
+            ((1, 32, 132, 132), 32, 1),  # an image too large for the cache
             ((8, 32, 16, 16), 32, 2),  # threads that would wait
             ((8, 999, 16, 16), 999, 5),
         ],
@@ -167,11 +167,9 @@ class TestChoice:
         self, ways, monkeypatch, shape, in_channels, n_threads
     ):
         monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
-        network = nn.Sequential(nn.Conv2d(in_channels, 64, 3, padding=1))
-        use_winograd(network)
-        maps = leaf(*shape)
-        expected = torch.conv2d(maps, network[0].weight, network[0].bias, padding=1)
-        assert torch.equal(network(maps), expected)
+        layer, maps = self.layer(in_channels), leaf(*shape)
+        expected = torch.conv2d(maps, layer.weight, layer.bias, padding=1)
+        assert torch.equal(layer(maps), expected)
         assert ways == []
 
     @pytest.mark.parametrize("case", ["float64", "plain layout", "autocast", "3 axes"])
@@ -194,30 +192,31 @@ class TestChoice:
     @pytest.mark.parametrize(
         "options",
         [
-            {"kernel_size": 5},
+            {"in_channels": 8},
+            {"kernel_size": (5, 5)},
             {"kernel_size": (3, 1)},
-            {"stride": 2},
-            {"dilation": 2},
-            {"groups": 2},
-            {"padding": 3},
+            {"stride": (2, 2)},
+            {"padding": (3, 3)},
             {"padding": (0, 1)},
-            {"padding": "same"},
-            {"padding": 1, "padding_mode": "reflect"},
         ],
         ids=str,
     )
-    def test_other_layers_stay_as_they_are(self, options):
-        layer = nn.Conv2d(64, 64, **{"kernel_size": 3, **options})
-        use_winograd(layer)
-        assert type(layer) is nn.Conv2d
+    def test_other_layers_are_torchs_own(self, options):
+        plain = {"in_channels": 64, "out_channels": 64, "kernel_size": (3, 3), "bias": False}
+        assert type(convolution(**plain)) is WinogradConv2d
+        assert type(convolution(**plain | options)) is nn.Conv2d
 
-    def test_layers_of_other_classes_stay_as_they_are(self):
-        class Own(nn.Conv2d):
-            pass
+    def test_who_records_the_steps_of_torch_sees_convolutions(self, ways):
+        class Recorder(TorchDispatchMode):
+            def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+                seen.append(function)
+                return function(*args, **kwargs or {})
 
-        layer = Own(64, 64, 3)
-        use_winograd(layer)
-        assert type(layer) is Own
+        seen = []
+        with Recorder(), torch.no_grad():
+            self.layer()(leaf(8, 32, 16, 16))
+        assert ways == []
+        assert torch.ops.aten.convolution.default in seen
 
     def test_fits_take_it_and_learn_the_same(self, ways, monkeypatch):
         X, y = load_digit_images(return_X_y=True)
@@ -245,8 +244,23 @@ class TestChoice:
             assert way.dtype == np.float32
             assert np.abs(way - exact).max() < 1e-5 * np.abs(exact).max()
 
-    def test_modules_of_the_users_own_take_it(self, ways):
+    def test_residual_networks_take_it(self, ways):
         X, y = load_digit_images(return_X_y=True)
         module = partial(ResidualNetwork, channels=(64, 64))
         CNNClassifier(module=module, max_iter=1, batch_size=128).fit(X[:128], y[:128])
         assert ways
+
+    def test_modules_of_the_users_own_keep_torchs_layers(self, ways):
+        def factory(in_channels, height, width, n_classes):
+            return nn.Sequential(
+                nn.Conv2d(in_channels, 64, 3),
+                nn.Conv2d(64, 64, 3),
+                nn.AdaptiveMaxPool2d(1),
+                nn.Flatten(),
+                nn.Linear(64, n_classes),
+            )
+
+        X, y = load_digit_images(return_X_y=True)
+        cnn = CNNClassifier(module=factory, max_iter=1, batch_size=256).fit(X[:256], y[:256])
+        cnn.predict(X[:256])
+        assert ways == []
