@@ -101,7 +101,7 @@ SPLITS = {
         Row("CNN, defaults", CNNClassifier(), 0.75),
         Row(
             "best: residual",
-            residual(WIDE, OBJECTS).set_params(max_iter=30, n_augmentations=8),
+            residual(WIDE, OBJECTS).set_params(max_iter=45, n_augmentations=8),
             0.91,
         ),
     ],

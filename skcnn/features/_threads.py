@@ -7,14 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
-def in_threads(n_threads: int, work: Callable[[slice], Any], chunks: Iterable[slice]) -> list[Any]:
+def in_threads(
+    n_threads: int,
+    work: Callable[[slice], Any],
+    chunks: Iterable[slice],
+    *,
+    start: Callable[[], None] | None = None,
+) -> list[Any]:
     """Return what `work` makes of each chunk, in order.
 
-    joblib would do it too, but takes longer to start than a batch of small images takes.
+    New threads begin with `start`; with a single thread there is no new one. joblib would do it
+    too, but takes longer to start than a batch of small images takes.
     """
     if n_threads == 1:
         return [work(rows) for rows in chunks]
-    pool = ThreadPoolExecutor(n_threads)
+    pool = ThreadPoolExecutor(n_threads, initializer=start)
     try:
         return list(pool.map(work, chunks))
     finally:

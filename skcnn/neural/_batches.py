@@ -128,6 +128,10 @@ class Batch(NamedTuple):
     targets: torch.Tensor
     weights: torch.Tensor | None
 
+    def of(self, rows: slice) -> Batch:
+        """Return some of the images."""
+        return Batch(*(None if values is None else values[rows] for values in self))  # type: ignore
+
 
 class Augmenter(NamedTuple):
     """What changes training images before they are standardised, and its random generator.

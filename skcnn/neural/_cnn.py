@@ -14,6 +14,7 @@ from skcnn._compat import Interval, StrOptions
 from skcnn._parameters import block_channels, int_pair, layer_sizes, per_block
 from skcnn.neural._base import NeuralEstimator
 from skcnn.neural._conv_layers import ConvBlock, conv_layers
+from skcnn.neural._kinds import is_known
 from skcnn.neural._modules import (
     FlattenImages,
     GlobalAverage,
@@ -121,7 +122,7 @@ class ConvolutionalNetwork:
 
     def _draw_from(self, network: nn.Module, generator: torch.Generator) -> None:
         super()._draw_from(network, generator)  # type: ignore[misc]
-        if self.module is not None:
+        if self.module is not None and not is_known(network):
             GlobalDraws(network, generator)
 
     def _blocks(self) -> list[ConvBlock]:

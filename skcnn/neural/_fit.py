@@ -25,6 +25,7 @@ from skcnn.neural._modules import count_parameters, lay_out, normalises_batches,
 from skcnn.neural._prediction import rebuild
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
+from skcnn.neural._team import team_size
 from skcnn.neural._training import LeanNet, TrainingPlan, make_net
 
 # Images in files and data sets are read once if they take no more than this, else every epoch.
@@ -229,10 +230,16 @@ class NetworkFit:
             max_grad_norm=estimator.max_grad_norm,
             ema_decay=estimator.ema_decay,
             low_precision=estimator.precision == "bfloat16",
+            team_size=self._team_size(),
             score=self._scorer() if self.validation is not None else None,
             n_images_seen=estimator.t_ if self.go_on else 0,
             state=self.stream,
         )
+
+    def _team_size(self) -> int:
+        if self.estimator.precision == "bfloat16":  # NumPy has no such type
+            return 1
+        return team_size(self.network, self.shape, self.batch_size)
 
     def _train(self, net: LeanNet) -> None:
         estimator = self.estimator

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from skcnn.neural._kinds import has_hooks
 from skcnn.neural._modules import FlattenImages
 from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._winograd import WinogradConv2d
@@ -22,7 +23,7 @@ def as_function(network: nn.Module) -> _Function:
     The layers of a sequence are called directly: for one image a module's own bookkeeping takes as
     long as its arithmetic. Other modules are called as they are.
     """
-    if type(network) is not nn.Sequential or any(map(_has_hooks, network.modules())):
+    if type(network) is not nn.Sequential or any(map(has_hooks, network.modules())):
         return network
     steps = [_layer(layer) for layer in network if not isinstance(layer, nn.Identity)]
 
@@ -62,7 +63,3 @@ def _convolve_grey(convolve: _Function, maps: torch.Tensor) -> torch.Tensor:
     # torch is twice as fast with a single image in its own layout, which is that of a new axis.
     plain = maps[:, 0].unsqueeze(1)
     return convolve(plain).contiguous(memory_format=torch.channels_last)
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import pairwise
 from math import prod
 from threading import Lock
 from typing import Any
@@ -12,16 +13,23 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from skcnn._torch_threads import have_one_thread
+from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch
 from skcnn.neural._batches import TORCH_TYPES, Augmenter, Entry, as_input
 from skcnn.neural._inference import as_function
+from skcnn.neural._kinds import is_known
 from skcnn.neural._modules import SeededDropout, fold_batch_norm, lay_out, load_arrays
 from skcnn.neural._summary import summarize
+from skcnn.neural._team import MOST_THREADS
 
 # Images that are predicted at a time, and what the maps between two layers may take for them.
 _PREDICT_BATCH = 128
 _PREDICT_BYTES = 64 * 2**20
+# What a thread's share of such maps must come to, at least, to be worth a thread.
+_SHARE_BYTES = 8 * 2**20
 
 # Networks rebuilt for prediction, with the weights that they hold, by device and type. They live
 # outside the estimators so that these stay plain data: a pickle, a clone and a comparison never see
@@ -59,7 +67,9 @@ class Predictor:
         self._device, self._dtype = device, dtype
         self._dropouts = [m for m in network.modules() if isinstance(m, SeededDropout)]
         self._lock = Lock()  # of the masks, which are the layers'
+        self._bytes_per_image = bytes_per_image
         self._batch_size = int(np.clip(_PREDICT_BYTES // bytes_per_image, 1, _PREDICT_BATCH))
+        self._can_share = device.type == "cpu" and is_known(network)
 
     def __call__(
         self,
@@ -76,31 +86,48 @@ class Predictor:
         with self._lock if self._dropouts else nullcontext():
             for layer in self._dropouts:
                 layer.thin(thinned_by)
-            return self._predict(images, change)
+            if len(images) <= self._batch_size:
+                return self._outputs(images, slice(0, len(images)), change)
+            plain = change is None and thinned_by is None  # these draw as they go
+            return self._predict(images, change, self._n_threads(len(images)) if plain else 1)
 
     @property
     def can_thin(self) -> bool:
         """Whether there are units that could be dropped."""
         return bool(self._dropouts)
 
-    def _predict(self, images: ImageBatch, change: Augmenter | None) -> np.ndarray:
-        n, outputs = len(images), None
+    def _predict(self, images: ImageBatch, change: Augmenter | None, n_threads: int) -> np.ndarray:
+        edges = [*range(0, len(images), self._batch_size), len(images)]
+        outputs: list[np.ndarray] = []
+        beginning = Lock()
+
+        def predict(rows: slice) -> None:
+            values = self._outputs(images, rows, change)
+            with beginning:
+                if not outputs:
+                    outputs.append(np.empty((len(images), *values.shape[1:]), values.dtype))
+            outputs[0][rows] = values
+
+        start = have_one_thread if n_threads > 1 else None
+        in_threads(n_threads, predict, [slice(*rows) for rows in pairwise(edges)], start=start)
+        return outputs[0]
+
+    def _outputs(self, images: ImageBatch, rows: slice, change: Augmenter | None) -> np.ndarray:
         with torch.inference_mode():
-            for start in range(0, n, self._batch_size):
-                rows = slice(start, min(start + self._batch_size, n))
-                pixels = images.read(rows)
-                if change is not None:
-                    # A copy: it may write to them, and they may be the user's own X.
-                    pixels = change(pixels.copy())
-                inputs = as_input(self._entry(pixels).to(self._device, self._dtype))
-                values = self._compute(inputs).cpu().numpy()
-                if len(values) == n:
-                    return values
-                if outputs is None:
-                    outputs = np.empty((n, *values.shape[1:]), values.dtype)
-                outputs[rows] = values
-        assert outputs is not None  # an image batch is never empty
-        return outputs
+            pixels = images.read(rows)
+            if change is not None:
+                # A copy: it may write to them, and they may be the user's own X.
+                pixels = change(pixels.copy())
+            inputs = as_input(self._entry(pixels).to(self._device, self._dtype))
+            return self._compute(inputs).cpu().numpy()
+
+    def _n_threads(self, n_images: int) -> int:
+        """Return how many threads should have batches of their own; 1 if torch's share each."""
+        n_threads = torch.get_num_threads()
+        enough = n_images * self._bytes_per_image >= n_threads * _SHARE_BYTES
+        if not (self._can_share and enough and n_threads <= MOST_THREADS):
+            return 1
+        return 1 if is_in_torch_dispatch_mode() else n_threads
 
 
 def predictor(estimator: Any, device: torch.device, dtype: np.dtype) -> Predictor:

@@ -120,7 +120,7 @@ class ResidualNetwork(nn.Module):
         if dropout:
             self.dropout = SeededDropout(dropout)
         self.output = nn.Linear(before, n_classes)
-        self.scale = _Scale(output_scale)
+        self.scale = Scale(output_scale)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the outputs (n, n_classes) of images (n, in_channels, height, width)."""
@@ -161,7 +161,7 @@ class ResidualBlock(nn.Sequential):
         return last_relu(change.add_(inputs))
 
 
-class _Scale(nn.Module):
+class Scale(nn.Module):
     """Multiply by a fixed number."""
 
     def __init__(self, factor: float) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,32 +21,16 @@ from skcnn.neural._averaging import WeightAverage
 from skcnn.neural._batches import Batch, TrainingBatches
 from skcnn.neural._dense_step import DenseStep, is_dense
 from skcnn.neural._flat import FlatParameters, is_finite
+from skcnn.neural._kinds import treats_images_apart
 from skcnn.neural._losses import Loss
-from skcnn.neural._modules import FlattenImages, GlobalAverage, SeededDropout
 from skcnn.neural._optimizers import OPTIMIZERS
-from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._targets import LabelTargets, Targets
-from skcnn.neural._winograd import WinogradConv2d
+from skcnn.neural._team import Team, team_of
 
 # Batches of twice as many images and more go through a network in parts of so many: maps above
 # 32 MiB would be asked of the system anew each time. That needs layers that treat images apart.
 _PART = 128
-_APART = {
-    nn.Conv2d,
-    WinogradConv2d,
-    nn.Linear,
-    TileMaxima,
-    nn.AvgPool2d,
-    nn.ZeroPad2d,
-    nn.ReLU,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.Identity,
-    FlattenImages,
-    GlobalAverage,
-    SeededDropout,
-}
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -59,8 +44,9 @@ class TrainingPlan:
     """How a network is trained, in plain numbers.
 
     `score` turns the outputs for a validation set into the number that early stopping watches; the
-    part of the network named `slow_part` learns at `slow_factor` times the rate; `n_images_seen`
-    and `state` are what an earlier training has seen, and left of its optimiser.
+    part of the network named `slow_part` learns at `slow_factor` times the rate; a batch is shared
+    among `team_size` threads; `n_images_seen` and `state` are what an earlier training has seen,
+    and left of its optimiser.
     """
 
     loss: Loss
@@ -76,6 +62,7 @@ class TrainingPlan:
     slow_part: str | None = None
     slow_factor: float = 1.0
     low_precision: bool = False
+    team_size: int = 1
     score: Callable[[torch.Tensor, TrainingBatches], float] | None = None
     n_images_seen: int = 0
     state: dict[str, Any] | None = None
@@ -153,17 +140,29 @@ class LeanNet(NeuralNet):
                 self.stop_training_ = True
 
     def _train_epoch(self, batches: TrainingBatches) -> None:
+        plan = self.plan
+        if self.average_ is not None:
+            self.average_.swap_out()
+        self._set_training(True)
+        with self._steps() as step:
+            losses, sizes = self._train_batches(batches, step)
+        if not self._is_watched():
+            self.history.new_batch()  # skorch's Checkpoint looks at the last batch of an epoch
+        self.n_images_seen_ += len(batches)
+        self._record_loss("train_loss", _mean(losses, sizes))
+        if plan.schedule == "invscaling":
+            rate = plan.learning_rate / (self.n_images_seen_ + 1) ** plan.power_t
+            self.optimizer_.param_groups[0]["lr"] = rate
+
+    def _train_batches(self, batches: TrainingBatches, step: Callable) -> tuple[list, list[int]]:
+        """Make a step for each batch; return the losses before them, and the batches' sizes."""
         plan, optimizer = self.plan, self.optimizer_
         group = optimizer.param_groups[0]
         watched = self._is_watched()
-        step = self._make_step(watched)
         decoupled = plan.solver == "adamw"
         group["weight_decay"] = plan.alpha
         penalty = plan.alpha / batches.mean_weight
         rate = self._planned_rates(batches)
-        if self.average_ is not None:
-            self.average_.swap_out()
-        self._set_training(True)
         losses, sizes = [], []
         for batch in batches:
             if rate is not None:
@@ -186,12 +185,7 @@ class LeanNet(NeuralNet):
             sizes.append(len(batch.targets))
             if watched:
                 self._notify_batch_end("train", batch, torch.as_tensor(loss, device="cpu"), outputs)
-        if not watched:
-            self.history.new_batch()  # skorch's Checkpoint looks at the last batch of an epoch
-        self.n_images_seen_ += len(batches)
-        self._record_loss("train_loss", _mean(losses, sizes))
-        if plan.schedule == "invscaling":
-            group["lr"] = plan.learning_rate / (self.n_images_seen_ + 1) ** plan.power_t
+        return losses, sizes
 
     def _planned_rates(self, batches: TrainingBatches) -> Callable[[], float] | None:
         """Return what gives the learning rate of each step of the epoch, if there is a plan."""
@@ -203,38 +197,47 @@ class LeanNet(NeuralNet):
         n_steps = self.max_epochs * n_batches
         return lambda: self.plan.learning_rate * factor(next(steps) / n_steps)
 
-    def _make_step(self, watched: bool) -> Callable:
+    @contextmanager
+    def _steps(self) -> Iterator[Callable]:
+        """Yield what computes the gradient of a batch, its outputs and its loss."""
         if is_dense(self.module_) and not self.plan.low_precision:
-            return DenseStep(self.module_, self.plan.loss, keep_outputs=watched)
-        return self._autograd_step
+            yield DenseStep(self.module_, self.plan.loss, keep_outputs=self._is_watched())
+        elif self.plan.team_size > 1:
+            with team_of(self.module_, self.flat_, self.plan.team_size) as team:
+                yield partial(self._shared_step, team)
+        else:
+            yield self._autograd_step
 
-    def _autograd_step(
-        self, inputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _autograd_step(self, *batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
         self.flat_.gradient.zero_()
-        if len(inputs) < 2 * _PART or not _treats_images_apart(self.module_):
-            return self._add_gradient(inputs, targets, weights, 1.0)
+        return self._add_gradient(self.module_, Batch(*batch), len(batch[0]))
+
+    def _shared_step(self, team: Team, *batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if not team.is_worthwhile(len(batch[0])):
+            return self._autograd_step(*batch)
+        return team.step(self._add_gradient, Batch(*batch))
+
+    def _add_gradient(
+        self, network: nn.Module, batch: Batch, n_images: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the gradient of a share of a batch of `n_images` to that of the network."""
+        n = len(batch.targets)
+        if n < 2 * _PART or not treats_images_apart(network):
+            return self._add_gradient_at_once(network, batch, n / n_images)
         outputs, losses = [], []
-        for start in range(0, len(inputs), _PART):
-            part = slice(start, start + _PART)
-            share = len(targets[part]) / len(targets)
-            of_part = None if weights is None else weights[part]
-            output, loss = self._add_gradient(inputs[part], targets[part], of_part, share)
+        for start in range(0, n, _PART):
+            part = batch.of(slice(start, start + _PART))
+            output, loss = self._add_gradient_at_once(network, part, len(part.targets) / n_images)
             outputs.append(output)
             losses.append(loss)
         return torch.cat(outputs), torch.stack(losses).sum()
 
-    def _add_gradient(
-        self,
-        inputs: torch.Tensor,
-        targets: torch.Tensor,
-        weights: torch.Tensor | None,
-        share: float,
+    def _add_gradient_at_once(
+        self, network: nn.Module, batch: Batch, share: float
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add the gradient of some images of a batch; they are a `share` of it."""
         with self._precision():
-            outputs = self.module_(inputs)
-            loss = self.plan.loss.mean(outputs, targets, weights)
+            outputs = network(batch.inputs)
+            loss = self.plan.loss.mean(outputs, batch.targets, batch.weights)
             if share != 1:
                 loss = loss * share
         loss.backward()
@@ -432,11 +435,6 @@ def _mean(losses: list, sizes: list[int]) -> float:
     values = torch.tensor(losses, device="cpu") if by_hand else torch.stack(losses)
     weights = torch.tensor(sizes, dtype=torch.float64, device="cpu")
     return float(values.double().cpu() @ weights / weights.sum())
-
-
-def _treats_images_apart(module: nn.Module) -> bool:
-    """Tell whether no image of a batch has an influence on the outputs of another."""
-    return isinstance(module, nn.Sequential) and all(type(layer) in _APART for layer in module)
 
 
 def _has_batch_hook(callback: Callback) -> bool:

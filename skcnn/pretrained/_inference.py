@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from functools import cache
 from itertools import pairwise
 from math import ceil
 from typing import Any
 
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import nn
 
+from skcnn._torch_threads import have_one_thread
 from skcnn.features._threads import in_threads
 from skcnn.pretrained._fusion import fused
 from skcnn.pretrained._layer_steps import Convolution, Linear, prepared
@@ -104,8 +103,12 @@ class FastNetwork:
             chunks = self._chunks(len(images), n_threads)
             if len(chunks) == 1:
                 return self._run(images)
-            run = self._run if n_threads == 1 else self._run_on_one_core
-            return torch.cat(in_threads(n_threads, lambda rows: run(images[rows]), chunks))
+            # Threads that share each layer wait for one another after each, those with chunks of
+            # their own do not.
+            parts = in_threads(
+                n_threads, lambda rows: self._run(images[rows]), chunks, start=have_one_thread
+            )
+            return torch.cat(parts)
 
     def _chunks(self, n_images: int, n_threads: int) -> list[slice]:
         """Return chunks of nearly the same size, as many for each thread."""
@@ -115,13 +118,7 @@ class FastNetwork:
         edges = [n_images * number // n_chunks for number in range(n_chunks + 1)]
         return [slice(start, stop) for start, stop in pairwise(edges)]
 
-    def _run_on_one_core(self, images: torch.Tensor) -> torch.Tensor:
-        # Threads that share each layer wait for one another after each, those with chunks of their
-        # own do not. The limit is that of this thread; torch sets its own at a thread's first call.
-        torch.get_num_threads()
-        with torch.inference_mode(), _thread_pools().limit(limits=1, user_api="openmp"):
-            return self._run(images)
-
+    @torch.inference_mode()
     def _run(self, images: torch.Tensor) -> torch.Tensor:
         values = {**self._constants, self._batch: images}
         size = len(images)
@@ -133,11 +130,6 @@ class FastNetwork:
             for number in done:
                 del values[number]
         return values[self._output]
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def _images_at_a_time(program: Program) -> int:
