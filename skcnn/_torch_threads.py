@@ -33,7 +33,8 @@ def have_one_thread() -> None:
 
 
 def _set_here(n_threads: int) -> None:
-    # What was set last in any thread is torch's number for all threads that are new to it.
+    # What was set last in any thread is torch's number for all threads that are new to it, so it is
+    # set back at once.
     with _setting:
         elsewhere: list[int] = []
         _in_new_thread(lambda: elsewhere.append(torch.get_num_threads()))

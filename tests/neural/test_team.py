@@ -314,9 +314,10 @@ class TestFit:
 class TestThreads:
     def test_members_have_one_each_and_others_what_they_had(self, two_threads):
         network, batch = network_and_batch("plain", 16)
-        seen = []
+        seen, all_have_begun = [], threading.Barrier(3)
 
         def work(*arguments):
+            all_have_begun.wait()
             seen.append(torch.get_num_threads())
             return add_gradient(*arguments)
 
