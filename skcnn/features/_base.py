@@ -22,6 +22,10 @@ from skcnn._compat import fit_context
 from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch, check_images
 
+# Threads are never equally fast, so each has several chunks, but none that is done in no time.
+_CHUNKS_PER_THREAD = 4
+_LEAST_CHUNK = 4 * 2**20
+
 
 class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """A transformer that treats each image on its own.
@@ -119,9 +123,12 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _in_chunks(self, images: ImageBatch, work: Callable[[slice], Any]) -> list[Any]:
         """Return what `work` makes of each chunk of rows, in order; `n_jobs` threads share them."""
         n_threads = effective_n_jobs(getattr(self, "n_jobs", None))
-        # Enough chunks for every thread, none of more memory than was asked for.
-        per_thread = self._bytes_per_image(images) * ceil(len(images) / n_threads) / 2**20
-        chunks = images.chunks(min(self.chunk_mib, per_thread), self._bytes_per_image(images))
+        per_image = self._bytes_per_image(images)
+        each = per_image * len(images) / n_threads
+        chunk = each / np.clip(each // _LEAST_CHUNK, 1, _CHUNKS_PER_THREAD)
+        # Rounded up, so that nothing is left over; no more memory than was asked for.
+        chunk_mib = min(self.chunk_mib, per_image * ceil(chunk / per_image) / 2**20)
+        chunks = images.chunks(chunk_mib, per_image)
         return in_threads(n_threads, work, chunks)
 
     @available_if(lambda self: self._returns_rows())

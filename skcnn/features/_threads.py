@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from threading import Lock
 from typing import Any
 
 
@@ -12,21 +15,40 @@ def in_threads(
     work: Callable[[slice], Any],
     chunks: Iterable[slice],
     *,
-    start: Callable[[], None] | None = None,
+    within: Callable[[], AbstractContextManager] = nullcontext,
 ) -> list[Any]:
     """Return what `work` makes of each chunk, in order.
 
-    New threads begin with `start`; with a single thread there is no new one. joblib would do it
-    too, but takes longer to start than a batch of small images takes.
+    The calling thread is one of the threads; unless it is the only one, each of them works in a
+    context `within()`. joblib would do it too, but takes longer to start than a batch of small
+    images takes.
     """
-    if n_threads == 1:
-        return [work(rows) for rows in chunks]
-    pool = ThreadPoolExecutor(n_threads, initializer=start)
-    try:
-        return list(pool.map(work, chunks))
-    finally:
-        # After an error or Ctrl-C, the chunks that have not begun are left.
-        pool.shutdown(cancel_futures=True)
+    left = deque(enumerate(chunks))
+    n_threads = min(n_threads, len(left))
+    if n_threads <= 1:
+        return [work(rows) for _, rows in left]
+    results: list[Any] = [None] * len(left)
+    taking = Lock()
+
+    def next_chunk() -> tuple[int, slice] | None:
+        with taking:
+            return left.popleft() if left else None
+
+    def take_chunks() -> None:
+        try:
+            with within():
+                while (chunk := next_chunk()) is not None:
+                    number, rows = chunk
+                    results[number] = work(rows)
+        finally:
+            left.clear()  # after an error or Ctrl-C, the chunks that have not begun are left
+
+    with ThreadPoolExecutor(n_threads - 1) as pool:
+        others = [pool.submit(take_chunks) for _ in range(n_threads - 1)]
+        take_chunks()
+        for other in others:
+            other.result()
+    return results
 
 
 def one_ahead(

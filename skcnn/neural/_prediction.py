@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from skcnn._torch_threads import have_one_thread
+from skcnn._torch_threads import one_thread_here
 from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch
 from skcnn.neural._batches import TORCH_TYPES, Augmenter, Entry, as_input
@@ -108,8 +108,8 @@ class Predictor:
                     outputs.append(np.empty((len(images), *values.shape[1:]), values.dtype))
             outputs[0][rows] = values
 
-        start = have_one_thread if n_threads > 1 else None
-        in_threads(n_threads, predict, [slice(*rows) for rows in pairwise(edges)], start=start)
+        batches = [slice(*rows) for rows in pairwise(edges)]
+        in_threads(n_threads, predict, batches, within=one_thread_here)
         return outputs[0]
 
     def _outputs(self, images: ImageBatch, rows: slice, change: Augmenter | None) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from skcnn._torch_threads import have_one_thread
+from skcnn._torch_threads import one_thread_here
 from skcnn.features._threads import in_threads
 from skcnn.pretrained._fusion import fused
 from skcnn.pretrained._layer_steps import Convolution, Linear, prepared
@@ -106,7 +106,7 @@ class FastNetwork:
             # Threads that share each layer wait for one another after each, those with chunks of
             # their own do not.
             parts = in_threads(
-                n_threads, lambda rows: self._run(images[rows]), chunks, start=have_one_thread
+                n_threads, lambda rows: self._run(images[rows]), chunks, within=one_thread_here
             )
             return torch.cat(parts)
 

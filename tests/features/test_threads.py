@@ -1,6 +1,8 @@
 """Chunks shared among threads: order, errors, Ctrl-C."""
 
 import time
+from contextlib import contextmanager
+from threading import Barrier, get_ident
 
 import pytest
 
@@ -32,3 +34,44 @@ def test_an_error_ends_the_work(n_threads, error):
     with pytest.raises(error, match="chunk 1"):
         in_threads(n_threads, work, CHUNKS)
     assert len(begun) < 10
+
+
+def test_the_calling_thread_takes_part():
+    all_are_here = Barrier(3)
+
+    def work(rows):
+        all_are_here.wait(timeout=60)
+        return get_ident()
+
+    threads = in_threads(3, work, CHUNKS[:3])
+    assert len(set(threads)) == 3
+    assert get_ident() in threads
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_each_thread_works_within_a_context_of_its_own(fails):
+    entered, left = [], []
+
+    @contextmanager
+    def here():
+        entered.append(get_ident())
+        try:
+            yield
+        finally:
+            left.append(get_ident())
+
+    all_are_here = Barrier(2)
+
+    def work(rows):
+        all_are_here.wait(timeout=60)
+        assert get_ident() in entered
+        if fails:
+            raise ValueError("no")
+
+    if fails:
+        with pytest.raises(ValueError, match="no"):
+            in_threads(2, work, CHUNKS[:2], within=here)
+    else:
+        in_threads(2, work, CHUNKS[:2], within=here)
+    assert len(entered) == 2
+    assert sorted(entered) == sorted(left)
