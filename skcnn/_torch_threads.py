@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 import torch
 
@@ -19,11 +19,15 @@ def one_thread_here() -> Iterator[None]:
     several threads of Python's compute side by side, these would take their cores.
     """
     before = torch.get_num_threads()
-    _set_here(1)
     try:
+        _set_here(1)
         yield
     finally:
-        _set_here(before)
+        try:
+            _set_here(before)
+        except BaseException:  # Ctrl-C
+            torch.set_num_threads(before)
+            raise
 
 
 def have_one_thread() -> None:
@@ -33,16 +37,22 @@ def have_one_thread() -> None:
 
 
 def _set_here(n_threads: int) -> None:
-    # What was set last in any thread is torch's number for all threads that are new to it, so it is
-    # set back at once.
+    # What was set last in any thread is torch's number for all threads that are new to it. Another
+    # thread, which Ctrl-C does not end, sets it back at once.
+    known, is_set = Event(), Event()
+
+    def keep() -> None:
+        elsewhere = torch.get_num_threads()
+        known.set()
+        is_set.wait()
+        torch.set_num_threads(elsewhere)
+
+    keeper = Thread(target=keep)
     with _setting:
-        elsewhere: list[int] = []
-        _in_new_thread(lambda: elsewhere.append(torch.get_num_threads()))
-        torch.set_num_threads(n_threads)
-        _in_new_thread(lambda: torch.set_num_threads(elsewhere[0]))
-
-
-def _in_new_thread(work: Callable[[], None]) -> None:
-    thread = Thread(target=work)
-    thread.start()
-    thread.join()
+        keeper.start()
+        try:
+            known.wait()
+            torch.set_num_threads(n_threads)
+        finally:
+            is_set.set()
+        keeper.join()

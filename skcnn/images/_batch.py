@@ -7,6 +7,7 @@ import operator
 import os
 from collections.abc import Iterator
 from math import isfinite, isqrt, prod
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ class ImageBatch:
         channel_axis: int | None = -1,
     ) -> None:
         self._source = as_container(X)
+        self._turn = _Turn()
         self._stored = np.dtype(self._source.dtype)
         _ensure_numeric(self._source, self._stored)
         _ensure_not_empty(self._source)
@@ -122,7 +124,13 @@ class ImageBatch:
             If an image holds NaN or infinity (the message says which), or the step is not 1.
         """
         start, stop = self._bounds(rows)
-        return self._convert(np.asarray(self._source[start:stop]), range(start, stop), dtype)
+        return self._convert(self._raw(start, stop), range(start, stop), dtype)
+
+    def _raw(self, start: int, stop: int) -> np.ndarray:
+        if isinstance(self._source, np.ndarray | ImageFiles):
+            return np.asarray(self._source[start:stop])
+        with self._turn:  # a container of the user's may not stand several readers at a time
+            return np.asarray(self._source[start:stop])
 
     def _bounds(self, rows: slice) -> tuple[int, int]:
         start, stop, step = rows.indices(len(self))
@@ -161,7 +169,7 @@ class ImageBatch:
         if not unsigned and (checked or native != self.dtype):
             return self.read(rows), 1.0
         start, stop = self._bounds(rows)
-        images = self._as_images(np.asarray(self._source[start:stop]))
+        images = self._as_images(self._raw(start, stop))
         divisor = float(np.iinfo(native).max) if unsigned else 1.0
         return np.ascontiguousarray(images, native), divisor
 
@@ -300,6 +308,22 @@ def _ensure_not_empty(source: Any) -> None:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required."
         )
+
+
+class _Turn:
+    """A lock that copies and pickles have one of their own of."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple:
+        return _Turn, ()
 
 
 def as_container(X: Any) -> Any:

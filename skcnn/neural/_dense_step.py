@@ -146,7 +146,7 @@ class _Dropout:
         self._layer = layer
 
     def forward(self, inputs: np.ndarray) -> np.ndarray:
-        self._mask = self._layer.draw(torch.from_numpy(inputs)).numpy()
+        self._mask = self._layer.draw(len(inputs), torch.from_numpy(inputs)).numpy()
         return inputs * self._mask
 
     def backward(self, delta: np.ndarray) -> np.ndarray:

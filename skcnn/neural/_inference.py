@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from skcnn.neural._kinds import has_hooks
+from skcnn.neural._kinds import is_altered
 from skcnn.neural._modules import FlattenImages
 from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._winograd import WinogradConv2d
@@ -23,7 +23,7 @@ def as_function(network: nn.Module) -> _Function:
     The layers of a sequence are called directly: for one image a module's own bookkeeping takes as
     long as its arithmetic. Other modules are called as they are.
     """
-    if type(network) is not nn.Sequential or any(map(has_hooks, network.modules())):
+    if type(network) is not nn.Sequential or any(map(is_altered, network.modules())):
         return network
     steps = [_layer(layer) for layer in network if not isinstance(layer, nn.Identity)]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn.neural._modules import FlattenImages, GlobalAverage, SeededDropout
 from skcnn.neural._pooling import TileMaxima
@@ -38,6 +40,8 @@ _APART = {
     SeededDropout,
 }
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_OWN_METHODS = {"forward", "train"}
 
 
 def treats_images_apart(network: nn.Module) -> bool:
@@ -51,20 +55,32 @@ def is_known(network: nn.Module) -> bool:
     There is nothing in such a network that its layers do not show: no hook, no random number but
     those of its dropout layers.
     """
-    return all(_is_apart(layer) or _is_plain_norm(layer) for layer in network.modules())
+    layers = all(_is_apart(layer) or _is_plain_norm(layer) for layer in network.modules())
+    return layers and not any(map(_has_gradient_hooks, network.parameters()))
 
 
-def has_hooks(module: nn.Module) -> bool:
-    """Tell whether anything else happens when a module is called."""
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+def is_altered(module: nn.Module) -> bool:
+    """Tell whether a call of a module does anything else than the module's class says."""
+    if _OWN_METHODS & vars(module).keys() or module._compiled_call_impl is not None:
+        return True
+    return any(getattr(module, hooks) for hooks in _HOOKS)
+
+
+def torch_is_altered() -> bool:
+    """Tell whether operations do anything else in the calling thread than in new ones."""
+    return is_in_torch_dispatch_mode() or torch.is_autocast_enabled("cpu")
+
+
+def _has_gradient_hooks(parameter: nn.Parameter) -> bool:
+    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
 
 
 def _is_apart(layer: nn.Module) -> bool:
-    joins = type(layer) is nn.Flatten and layer.start_dim > 0
-    return (type(layer) in _APART or bool(joins)) and not has_hooks(layer)
+    flattens = type(layer) is nn.Flatten and (layer.start_dim, layer.end_dim) == (1, -1)
+    return (type(layer) in _APART or flattens) and not is_altered(layer)
 
 
 def _is_plain_norm(layer: nn.Module) -> bool:
-    if type(layer) not in NORMS or has_hooks(layer):
+    if type(layer) not in NORMS or is_altered(layer):
         return False
     return bool(layer.affine and layer.track_running_stats and layer.momentum is not None)

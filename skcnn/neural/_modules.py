@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from skcnn.neural._parts import mask_for
 from skcnn.neural._winograd import WinogradConv2d
 
 _ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = {
@@ -82,22 +83,26 @@ class SeededDropout(nn.Module):
         """Predict with a mask drawn from `generator`, or again without one."""
         self.thinned, self._mask = generator, None
 
-    def draw(self, like: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """Return a mask for `like`: 0 for what is dropped, else the inverse of what is kept."""
+    def draw(
+        self, n_images: int, like: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Return a mask for images like some: 0 for what is dropped, else 1 / (1 - p)."""
         for axis in range(2, like.ndim) if self.spatial else ():
             like = like.narrow(axis, 0, 1)
         generator = self.generator if generator is None else generator
-        mask = torch.empty_like(like).bernoulli_(1 - self.p, generator=generator)
+        one, strides = like.shape[1:], torch.empty_like(like).stride()[1:]
+        mask = like.new_empty_strided((n_images, *one), (prod(one), *strides))
+        mask.bernoulli_(1 - self.p, generator=generator)
         return mask.div_(1 - self.p) if self.p < 1 else mask
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Zero each unit with probability `p` in training; do nothing in prediction."""
         if self.training:
-            return inputs * self.draw(inputs)
+            return inputs * mask_for(len(inputs), partial(self.draw, like=inputs))
         if self.thinned is None:
             return inputs
         if self._mask is None:
-            self._mask = self.draw(inputs[:1], self.thinned)
+            self._mask = self.draw(1, inputs, self.thinned)
         return inputs * self._mask
 
 

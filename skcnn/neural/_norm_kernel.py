@@ -8,24 +8,32 @@ from skcnn._compiled import kernel
 
 # Rows whose sums are kept in the type of the values before they go into those of float64.
 _BLOCK = 64
+# Rows that tell where about the mean is.
+_LOOKS = 32
 
 
 @kernel("reassoc", "contract")
 def moments(rows: np.ndarray) -> np.ndarray:
     """Return mean and sum of squared deviations of each column, float64, shape (2, c).
 
-    Values are summed as differences to the first row, so that a large mean does not swallow them.
+    Values are summed as differences to what is about their mean, so that a large mean does not
+    swallow them.
     """
     n, channels = rows.shape
     sums, block = np.zeros((2, channels)), np.zeros((2, channels), rows.dtype)
-    first = rows[0]
+    middle = np.zeros(channels, rows.dtype)
+    n_looks = min(n, _LOOKS)
+    for look in range(n_looks):
+        values = rows[look * n // n_looks]
+        for channel in range(channels):
+            middle[channel] += values[channel] / n_looks
     for start in range(0, n, _BLOCK):
         for channel in range(channels):
             block[0, channel] = block[1, channel] = 0
         for row in range(start, min(start + _BLOCK, n)):
             values = rows[row]
             for channel in range(channels):
-                difference = values[channel] - first[channel]
+                difference = values[channel] - middle[channel]
                 block[0, channel] += difference
                 block[1, channel] += difference * difference
         for channel in range(channels):
@@ -35,7 +43,7 @@ def moments(rows: np.ndarray) -> np.ndarray:
         difference = sums[0, channel] / n
         squares = sums[1, channel] - n * difference * difference
         sums[1, channel] = 0.0 if squares < 0 else squares
-        sums[0, channel] = first[channel] + difference
+        sums[0, channel] = middle[channel] + difference
     return sums
 
 

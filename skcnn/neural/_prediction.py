@@ -13,14 +13,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn._torch_threads import one_thread_here
 from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch
 from skcnn.neural._batches import TORCH_TYPES, Augmenter, Entry, as_input
 from skcnn.neural._inference import as_function
-from skcnn.neural._kinds import is_known
+from skcnn.neural._kinds import is_known, torch_is_altered
 from skcnn.neural._modules import SeededDropout, fold_batch_norm, lay_out, load_arrays
 from skcnn.neural._summary import summarize
 from skcnn.neural._team import MOST_THREADS
@@ -127,7 +126,7 @@ class Predictor:
         enough = n_images * self._bytes_per_image >= n_threads * _SHARE_BYTES
         if not (self._can_share and enough and n_threads <= MOST_THREADS):
             return 1
-        return 1 if is_in_torch_dispatch_mode() else n_threads
+        return 1 if torch_is_altered() else n_threads
 
 
 def predictor(estimator: Any, device: torch.device, dtype: np.dtype) -> Predictor:

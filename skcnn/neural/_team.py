@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
+from itertools import pairwise, starmap
 from math import prod
 from threading import BrokenBarrierError
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn._torch_threads import have_one_thread, one_thread_here
 from skcnn.neural._batches import Batch
 from skcnn.neural._flat import FlatParameters
-from skcnn.neural._kinds import NORMS, is_known
+from skcnn.neural._kinds import NORMS, is_known, torch_is_altered
 from skcnn.neural._modules import SeededDropout
 from skcnn.neural._summary import summarize
 from skcnn.neural._team_norm import Exchange, SharedNorm
@@ -32,17 +31,31 @@ MOST_THREADS = 4
 _FEWEST_IMAGES = 32
 _FEWEST_VALUES = 2**19
 
-# Adds the gradient of a share of a batch of so many images to that of a network, and returns the
-# outputs and the share of the loss.
-Work = Callable[[nn.Module, Batch, int], tuple[torch.Tensor, torch.Tensor]]
+# Adds the gradient of some images of a batch to that of a network, and returns their outputs and
+# their share of the loss.
+Work = Callable[[nn.Module, Batch, slice], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass
 class _Member:
-    """The network of a thread, which has everybody's weights, and its own gradient of them."""
+    """The network of a thread, which has everybody's weights, and what is the thread's own.
+
+    That is the gradient, and a generator for each that the layers draw from.
+    """
 
     network: nn.Module
     gradient: torch.Tensor
+    generators: dict[torch.Generator, torch.Generator]
+
+    def draw_alike(self) -> None:
+        """Make the generators ready to give the numbers that those of the network would."""
+        for original, own in self.generators.items():
+            own.set_state(original.get_state())
+
+    def run(self, work: Work, batch: Batch, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Do the member's share of a step."""
+        self.gradient.zero_()
+        return work(self.network, batch, rows)
 
 
 class Team:
@@ -61,7 +74,8 @@ class Team:
         Its parameters; their gradient gets the sum.
 
     pool : ThreadPoolExecutor
-        Threads for all members but one, which is the calling thread.
+        As many threads as there are to be members. The calling thread only waits for them, so that
+        Ctrl-C comes between no two of their exchanges.
     """
 
     def __init__(
@@ -72,49 +86,37 @@ class Team:
 
     def step(self, work: Work, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute the gradient of a batch; return its outputs and its loss."""
-        n_images = len(batch.targets)
-        begin = [
-            partial(self._run, work, member, share, n_images)
-            for member, share in zip(self._members, self._shares(batch), strict=True)
-        ]
-        others: list[Future] = []
+        for member in self._members:
+            member.draw_alike()
+        at_work: list[Future] = []
         try:
-            others += [self._pool.submit(run) for run in begin[1:]]
-            results = [begin[0]()]
-            results += [other.result() for other in others]
-        except BaseException as error:
+            for member, rows in zip(self._members, self._shares(len(batch.targets)), strict=True):
+                at_work.append(self._pool.submit(member.run, work, batch, rows))
+            _, not_done = wait(at_work, return_when=FIRST_EXCEPTION)
+        except BaseException:
             self._exchange.abandon()
-            wait(others)
-            raise _cause(others, error) from None
+            raise
+        if not_done:
+            self._exchange.abandon()  # they wait for the statistics of one that has failed
+        outputs, losses = zip(*_results(at_work), strict=True)
         torch.sum(torch.stack([m.gradient for m in self._members]), 0, out=self._flat.gradient)
-        outputs, losses = zip(*results, strict=True)
         return torch.cat(outputs), torch.stack(losses).sum()
 
     def is_worthwhile(self, n_images: int) -> bool:
         """Tell whether there is enough in a batch, as there may not be in an epoch's last."""
         return n_images >= len(self._members) * _FEWEST_IMAGES
 
-    def _shares(self, batch: Batch) -> list[Batch]:
-        n_images, size = len(batch.targets), len(self._members)
+    def _shares(self, n_images: int) -> Iterator[slice]:
+        size = len(self._members)
         edges = [n_images * number // size for number in range(size + 1)]
-        return [batch.of(slice(*rows)) for rows in pairwise(edges)]
-
-    def _run(
-        self, work: Work, member: _Member, share: Batch, n_images: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        try:
-            member.gradient.zero_()
-            return work(member.network, share, n_images)
-        except BaseException:
-            self._exchange.abandon()  # the others wait for this one's statistics
-            raise
+        return starmap(slice, pairwise(edges))
 
 
 @contextmanager
 def team_of(network: nn.Module, flat: FlatParameters, size: int) -> Iterator[Team]:
-    """Yield a team of `size` threads, one of which is the calling one."""
-    others = ThreadPoolExecutor(size - 1, initializer=have_one_thread)
-    with one_thread_here(), others as pool:
+    """Yield a team of `size` threads."""
+    members = ThreadPoolExecutor(size, initializer=have_one_thread)
+    with one_thread_here(), members as pool:
         yield Team(network, flat, pool, size)
 
 
@@ -124,27 +126,46 @@ def team_size(network: nn.Module, image_shape: tuple[int, int, int], batch_size:
     on_cpu = next(network.parameters()).device.type == "cpu"
     if not 1 < size <= MOST_THREADS or batch_size < size * _FEWEST_IMAGES or not on_cpu:
         return 1
-    if not is_known(network) or is_in_torch_dispatch_mode():
+    if not can_be_shared(network) or not _can_be_copied(network):
         return 1
     n_values = sum(prod(row.output_shape) for row in summarize(network, image_shape))
     return size if batch_size * n_values >= size * _FEWEST_VALUES else 1
 
 
+def can_be_shared(network: nn.Module) -> bool:
+    """Tell whether a network does the same in parts, in other threads."""
+    return is_known(network) and not torch_is_altered()
+
+
+def _can_be_copied(network: nn.Module) -> bool:
+    """Tell whether nothing that a user has hung on a layer is in the way of a twin."""
+    twins = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    twins |= {id(generator): generator for generator in _generators(network)}
+    try:
+        copy.deepcopy(network, twins)
+    except Exception:  # whatever the user's object raises
+        return False
+    return True
+
+
 def _member(network: nn.Module, flat: FlatParameters, exchange: Exchange, number: int) -> _Member:
-    """Return a network with the weights of another, and gradients and generators of its own."""
     gradient = torch.zeros_like(flat.gradient)
-    known: dict[int, object] = {id(buffer): buffer for buffer in network.buffers()}
+    twins: dict[int, Any] = {id(buffer): buffer for buffer in network.buffers()}
     for parameter in network.parameters():
-        known[id(parameter)] = _twin(parameter, gradient)
-    for layer in network.modules():
-        if isinstance(layer, SeededDropout) and id(layer.generator) not in known:
-            known[id(layer.generator)] = _generator_from(layer.generator)
-    twin = copy.deepcopy(network, known)
+        twins[id(parameter)] = _twin(parameter, gradient)
+    generators = _generators(network)
+    # The first one draws from the network's own, so that these go on.
+    own = generators if number == 0 else [torch.Generator(g.device) for g in generators]
+    twins |= {id(g): copied for g, copied in zip(generators, own, strict=True)}
+    twin = copy.deepcopy(network, twins)
+    shared: dict[nn.Module, nn.Module] = {}
     for parent in list(twin.modules()):
-        for name, child in parent.named_children():
+        for name, child in parent._modules.items():
             if isinstance(child, NORMS):
-                parent.add_module(name, SharedNorm(child, exchange, number))
-    return _Member(twin, gradient)
+                norm = SharedNorm(child, exchange, number)
+                parent._modules[name] = shared.setdefault(child, norm)  # one that is used twice
+    followed = {} if number == 0 else dict(zip(generators, own, strict=True))
+    return _Member(twin, gradient, followed)
 
 
 def _twin(parameter: nn.Parameter, gradient: torch.Tensor) -> nn.Parameter:
@@ -156,15 +177,15 @@ def _twin(parameter: nn.Parameter, gradient: torch.Tensor) -> nn.Parameter:
     return twin
 
 
-def _generator_from(generator: torch.Generator | None) -> torch.Generator:
-    assert generator is not None  # it is set before a network is trained
-    seed = torch.randint(2**62, (), generator=generator)
-    return torch.Generator().manual_seed(int(seed))
+def _generators(network: nn.Module) -> list[torch.Generator]:
+    """Return what the layers draw from, each once."""
+    layers = [layer for layer in network.modules() if isinstance(layer, SeededDropout)]
+    return list(dict.fromkeys(layer.generator for layer in layers if layer.generator is not None))
 
 
-def _cause(others: Sequence[Future], error: BaseException) -> BaseException:
-    """Return the error that made the others give up."""
-    if not isinstance(error, BrokenBarrierError):
-        return error
-    errors = [other.exception() for other in others]
-    return next((e for e in errors if e and not isinstance(e, BrokenBarrierError)), error)
+def _results(at_work: Sequence[Future]) -> list[Any]:
+    """Return what all have found; or raise the error that made the others give up."""
+    errors = [error for future in at_work if (error := future.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, BrokenBarrierError)):
+        raise error
+    return [future.result() for future in at_work]

@@ -24,9 +24,10 @@ from skcnn.neural._flat import FlatParameters, is_finite
 from skcnn.neural._kinds import treats_images_apart
 from skcnn.neural._losses import Loss
 from skcnn.neural._optimizers import OPTIMIZERS
+from skcnn.neural._parts import PartedBatch
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._targets import LabelTargets, Targets
-from skcnn.neural._team import Team, team_of
+from skcnn.neural._team import Team, can_be_shared, team_of
 
 # Batches of twice as many images and more go through a network in parts of so many: maps above
 # 32 MiB would be asked of the system anew each time. That needs layers that treat images apart.
@@ -202,32 +203,37 @@ class LeanNet(NeuralNet):
         """Yield what computes the gradient of a batch, its outputs and its loss."""
         if is_dense(self.module_) and not self.plan.low_precision:
             yield DenseStep(self.module_, self.plan.loss, keep_outputs=self._is_watched())
-        elif self.plan.team_size > 1:
+        elif self.plan.team_size > 1 and not self._is_watched() and can_be_shared(self.module_):
+            # Who watches may change the network between two batches.
             with team_of(self.module_, self.flat_, self.plan.team_size) as team:
                 yield partial(self._shared_step, team)
         else:
             yield self._autograd_step
 
-    def _autograd_step(self, *batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def _autograd_step(self, *values: Any) -> tuple[torch.Tensor, torch.Tensor]:
         self.flat_.gradient.zero_()
-        return self._add_gradient(self.module_, Batch(*batch), len(batch[0]))
+        batch = Batch(*values)
+        return self._add_gradient(self.module_, batch, slice(0, len(batch.targets)))
 
-    def _shared_step(self, team: Team, *batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        if not team.is_worthwhile(len(batch[0])):
-            return self._autograd_step(*batch)
-        return team.step(self._add_gradient, Batch(*batch))
+    def _shared_step(self, team: Team, *values: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        if not team.is_worthwhile(len(values[0])):
+            return self._autograd_step(*values)
+        return team.step(self._add_gradient, Batch(*values))
 
     def _add_gradient(
-        self, network: nn.Module, batch: Batch, n_images: int
+        self, network: nn.Module, batch: Batch, rows: slice
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add the gradient of a share of a batch of `n_images` to that of the network."""
-        n = len(batch.targets)
-        if n < 2 * _PART or not treats_images_apart(network):
-            return self._add_gradient_at_once(network, batch, n / n_images)
+        """Add the gradient of some of a batch's images to that of the network."""
+        n_images = len(batch.targets)
+        parts = _parts(network, rows)
+        if len(parts) == 1 and parts[0] == slice(0, n_images):
+            return self._add_gradient_at_once(network, batch, 1.0)
         outputs, losses = [], []
-        for start in range(0, n, _PART):
-            part = batch.of(slice(start, start + _PART))
-            output, loss = self._add_gradient_at_once(network, part, len(part.targets) / n_images)
+        parted = PartedBatch(n_images)
+        for part in parts:
+            with parted.only(part):
+                share = (part.stop - part.start) / n_images
+                output, loss = self._add_gradient_at_once(network, batch.of(part), share)
             outputs.append(output)
             losses.append(loss)
         return torch.cat(outputs), torch.stack(losses).sum()
@@ -423,6 +429,14 @@ def warn_if_interrupted(net: LeanNet, *, stacklevel: int) -> None:
 def _load_tensors(state: dict[str, torch.Tensor], arrays: dict[str, Any]) -> None:
     for name, value in arrays.items():
         state[name].copy_(torch.as_tensor(value, device="cpu"))
+
+
+def _parts(network: nn.Module, rows: slice) -> list[slice]:
+    """Return the images that go through a network at once."""
+    if rows.stop - rows.start < 2 * _PART or not treats_images_apart(network):
+        return [rows]
+    starts = range(rows.start, rows.stop, _PART)
+    return [slice(start, min(start + _PART, rows.stop)) for start in starts]
 
 
 def _clip(gradient: torch.Tensor, max_norm: float) -> None:

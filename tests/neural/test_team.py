@@ -2,28 +2,34 @@
 
 import copy
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.thread import BrokenThreadPool
 from functools import partial
 from threading import BrokenBarrierError
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from skorch.callbacks import Callback
 from torch import nn
 
 from skcnn import Augmentation, CNNClassifier, CNNRegressor, ResidualNetwork
 from skcnn.datasets import load_digit_images
-from skcnn.neural import _prediction, _team, _team_norm
+from skcnn.neural import _prediction, _team, _team_norm, _training
 from skcnn.neural._batches import Batch
 from skcnn.neural._flat import FlatParameters
+from skcnn.neural._losses import CrossEntropy
 from skcnn.neural._modules import SeededDropout
 from skcnn.neural._norm_kernel import gradient_sums, moments
+from skcnn.neural._targets import ClassTargets
 from skcnn.neural._team import team_of, team_size
-from skcnn.neural._training import LeanNet
+from skcnn.neural._training import LeanNet, TrainingPlan, make_net
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Maximum iterations:UserWarning")
 
@@ -103,8 +109,10 @@ def network_and_batch(name, n_images, weighted=False):
         return network, Batch(images, torch.arange(n_images) % 5, weights)
 
 
-def add_gradient(network, batch, n_images):
+def add_gradient(network, batch, rows):
     """Do what the engine does, in torch's words."""
+    n_images = len(batch.targets)
+    batch = batch.of(rows)
     outputs = network(batch.inputs)
     losses = nn.functional.cross_entropy(outputs, batch.targets, reduction="none")
     if batch.weights is not None:
@@ -112,6 +120,19 @@ def add_gradient(network, batch, n_images):
     loss = losses.sum() / n_images
     loss.backward()
     return outputs.detach(), loss.detach()
+
+
+def engine():
+    """Return skcnn's own, for classes."""
+    plan = TrainingPlan(CrossEntropy(), "sgd", 0.1, 1)
+    return make_net(
+        plain(),
+        plan,
+        targets=ClassTargets(np.arange(5), np.arange(5)),
+        device=torch.device("cpu"),
+        batch_size=9,
+        callbacks=[],
+    )
 
 
 def assert_equal(ours, theirs):
@@ -125,7 +146,7 @@ class TestStep:
     def test_it_is_that_of_one_thread(self, name, weighted, size):
         network, batch = network_and_batch(name, 23, weighted)
         alone = copy.deepcopy(network)
-        expected = add_gradient(alone, batch, 23)
+        expected = add_gradient(alone, batch, slice(0, 23))
         flat = FlatParameters(network)
         with team_of(network, flat, size) as team:
             found = team.step(add_gradient, batch)
@@ -164,37 +185,61 @@ class TestStep:
         assert network[0].weight.grad is None
         assert torch.equal(network[0].weight, before)
 
-    def test_members_drop_other_units(self):
-        layer = SeededDropout(0.5)
-        layer.generator = torch.Generator().manual_seed(0)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(9, 9), layer).train()
-        nn.init.zeros_(network[1].weight)
-        nn.init.ones_(network[1].bias)
-        flat = FlatParameters(network)
-        batch = Batch(torch.zeros(8, 1, 3, 3), torch.zeros(8), None)
+    @pytest.mark.parametrize("used_twice", [False, True])
+    @pytest.mark.parametrize("spatial", [False, True])
+    def test_members_drop_the_units_that_one_thread_drops(self, spatial, used_twice):
+        def build():
+            first, second = SeededDropout(0.3, spatial=spatial), SeededDropout(0.5)
+            first.generator = second.generator = torch.Generator().manual_seed(0)
+            maps = [first, nn.ReLU(), first if used_twice else nn.Identity()]
+            network = nn.Sequential(*maps, nn.Flatten(), second, nn.Linear(27, 5)).double()
+            with torch.no_grad():
+                network[-1].weight.copy_(torch.linspace(-1, 1, 135).view(5, 27))
+                network[-1].bias.zero_()
+            return network.train()
 
-        def work(member, share, n_images):
-            outputs = member(share.inputs)
-            outputs.sum().backward()
-            return outputs.detach(), outputs.detach().sum()
+        alone, network = build(), build()
+        flats = FlatParameters(alone), FlatParameters(network)
+        batch = Batch(torch.ones(11, 3, 3, 3, dtype=torch.float64), torch.zeros(11), None)
+        batch = Batch(batch.inputs, torch.arange(11) % 5, None)
+        net = engine()
+        with team_of(network, flats[1], 3) as team:
+            for _ in range(2):
+                flats[0].gradient.zero_()
+                expected, _ = net._add_gradient(alone, batch, slice(0, 11))
+                found, _ = team.step(net._add_gradient, batch)
+                assert_equal(found, expected)
+                assert_equal(flats[1].gradient, flats[0].gradient)
+        assert len(expected.unique()) > 20
 
-        with team_of(network, flat, 2) as team:
-            first, _ = team.step(work, batch)
-            second, _ = team.step(work, batch)
-        assert set(first.unique().tolist()) == {0.0, 2.0}
-        assert not torch.equal(first[:4], first[4:])
-        assert not torch.equal(first, second)
+    def test_a_norm_may_be_used_twice(self):
+        def build():
+            norm = nn.BatchNorm2d(3)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                layers = [nn.Conv2d(3, 3, 3), norm, nn.ReLU(), nn.Conv2d(3, 3, 3), norm]
+                return nn.Sequential(*layers, nn.Flatten(), nn.Linear(192, 5)).double().train()
+
+        _, batch = network_and_batch("plain", 16)
+        alone, network = build(), build()
+        expected, _ = add_gradient(alone, batch, slice(0, 16))
+        with team_of(network, FlatParameters(network), 2) as team:
+            found, _ = team.step(add_gradient, batch)
+        assert_equal(found, expected)
+        for ours, theirs in zip(network.parameters(), alone.parameters(), strict=True):
+            assert_equal(ours.grad, theirs.grad)
+        for ours, theirs in zip(network.buffers(), alone.buffers(), strict=True):
+            assert_equal(ours, theirs)
 
 
 class TestTrouble:
-    @pytest.mark.parametrize("who", ["Main", "Other"])
+    @pytest.mark.parametrize("who", [0, 1, 2])
     @pytest.mark.parametrize("when", ["before", "after"])
     def test_an_error_of_one_ends_the_step(self, who, when):
-        network, batch = network_and_batch("normalised", 16)
-        main = threading.current_thread()
+        network, batch = network_and_batch("normalised", 15)
 
         def fail(*arguments):
-            mine = (threading.current_thread() is main) == (who == "Main")
+            mine = arguments[2].start == 5 * who
             if mine and when == "before":
                 raise ZeroDivisionError("on purpose")
             result = add_gradient(*arguments)
@@ -216,25 +261,46 @@ class TestTrouble:
         with pytest.raises(BrokenBarrierError):
             exchange.of_all(0, "anybody there?")
 
+    def test_a_thread_that_cannot_start_ends_the_step(self, monkeypatch):
+        lock, n_started = threading.Lock(), 0
+
+        def fail():
+            nonlocal n_started
+            with lock:
+                n_started += 1
+                if n_started == 2:
+                    raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(_team, "have_one_thread", fail)
+        network, batch = network_and_batch("normalised", 16)
+        with (
+            pytest.raises(BrokenThreadPool),
+            team_of(network, FlatParameters(network), 3) as team,
+        ):
+            team.step(add_gradient, batch)
+
     def test_ctrl_c_leaves_a_usable_network(self, digits, small_teams, monkeypatch):
-        n_steps = 0
+        n_shares, lock = 0, threading.Lock()
         add = LeanNet._add_gradient
-        main = threading.current_thread()
 
         def press_ctrl_c(*arguments):
-            nonlocal n_steps
-            if threading.current_thread() is main:
-                n_steps += 1
-                if n_steps == 8:
-                    raise KeyboardInterrupt
+            nonlocal n_shares
+            with lock:
+                n_shares += 1
+                pressed = n_shares == 15
+            if pressed:
+                signal.raise_signal(signal.SIGINT)
+                time.sleep(0.2)  # the others wait for this one's statistics
             return add(*arguments)
 
         monkeypatch.setattr(LeanNet, "_add_gradient", press_ctrl_c)
         network = CNNClassifier((4,), batch_size=32, max_iter=9, random_state=0)
+        n_threads = threading.active_count()
         with pytest.warns(UserWarning, match="interrupted in epoch 2 of 9"):
             network.fit(*digits)
         assert network.predict(digits[0]).shape == (150,)
         assert torch.get_num_threads() == 2
+        assert threading.active_count() == n_threads
 
 
 class TestFit:
@@ -267,7 +333,7 @@ class TestFit:
         for name, weights in first.weights_.items():
             assert np.array_equal(weights, second.weights_[name])
 
-    @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"dropout"}))
+    @pytest.mark.parametrize("kind", KINDS)
     def test_it_is_that_of_one_thread(self, kind, digits, small_teams, steps):
         sample_weight = np.linspace(0.5, 2, 150)
         network = self.make(kind, precision="float64").fit(*digits, sample_weight)
@@ -278,6 +344,19 @@ class TestFit:
         assert not steps
         for name, weights in network.weights_.items():
             np.testing.assert_allclose(weights, alone.weights_[name], rtol=1e-6, atol=1e-9)
+
+    def test_masks_do_not_depend_on_parts_of_large_batches(self, digits, small_teams, monkeypatch):
+        network = self.make("dropout", batch_norm=False, precision="float64", batch_size=75)
+        expected = clone(network).fit(*digits)
+        monkeypatch.setattr(_training, "_PART", 16)
+        in_parts_of_shares = clone(network).fit(*digits)
+        torch.set_num_threads(1)
+        in_parts = clone(network).fit(*digits)
+        for name, weights in expected.weights_.items():
+            np.testing.assert_allclose(weights, in_parts.weights_[name], rtol=1e-6, atol=1e-9)
+            np.testing.assert_allclose(
+                weights, in_parts_of_shares.weights_[name], rtol=1e-6, atol=1e-9
+            )
 
     def test_two_in_two_threads_do_not_disturb_each_other(self, digits, small_teams):
         kinds = list(self.KINDS)
@@ -340,13 +419,13 @@ from skcnn.neural import _team
 from skcnn import CNNClassifier
 
 times = []
-run = _team.Team._run
+run = _team._Member.run
 def timed(*arguments):
     before = time.thread_time()
     result = run(*arguments)
     times.append(time.thread_time() - before)
     return result
-_team.Team._run = timed
+_team._Member.run = timed
 torch.set_num_threads(2)
 X, y = np.random.default_rng(0).random((1280, 28, 28), np.float32), np.arange(1280) % 10
 network = CNNClassifier((16, 32), batch_size=128, batch_norm=False, ema_decay=None, max_iter=8)
@@ -356,7 +435,7 @@ before = time.process_time(), time.thread_time()
 network.fit(X, y)
 whole = time.process_time() - before[0]
 main = time.thread_time() - before[1]
-own = sum(times) / 2
+own = sum(times)
 print((whole - main) / own)
 """
         environment = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
@@ -400,6 +479,65 @@ class TestSize:
         assert size(nn.Sequential(nn.BatchNorm2d(3, affine=False), *plain())) == 1
         assert size(nn.Sequential(nn.BatchNorm2d(3, momentum=None), *plain())) == 1
         assert size(nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (-1, 3, 12, 12)), *plain())) == 1
+        assert size(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(2), nn.BatchNorm1d(4))) == 1
+
+    def test_altered_networks_are_not_shared(self, small_teams):
+        def with_own(name, method):
+            network = plain()
+            setattr(network[0], name, method)
+            return network
+
+        def with_hook(register, of=lambda network: network[0]):
+            network = plain()
+            getattr(of(network), register)(lambda *arguments: None)
+            return network
+
+        size = partial(team_size, image_shape=(12, 12, 3), batch_size=64)
+        assert size(with_own("forward", lambda inputs: inputs)) == 1
+        assert size(with_own("train", lambda mode=True: None)) == 1
+        assert size(with_own("lock", threading.Lock())) == 1
+        assert size(with_hook("register_full_backward_pre_hook")) == 1
+        assert size(with_hook("register_hook", lambda network: network[0].weight)) == 1
+        after = "register_post_accumulate_grad_hook"
+        assert size(with_hook(after, lambda network: network[0].weight)) == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            assert size(plain()) == 1
+
+    def test_hooks_of_callbacks_are_called_once_a_batch(self, digits, small_teams, steps):
+        class Hooked(Callback):
+            n_images = ()
+
+            def on_train_begin(self, net, **kwargs):
+                norm = next(m for m in net.module_.modules() if isinstance(m, nn.BatchNorm2d))
+                norm.register_forward_hook(self.count)
+
+            def count(self, module, inputs, outputs):
+                self.n_images = (*self.n_images, len(outputs))
+
+        hooked = Hooked()
+        CNNClassifier((4,), batch_size=50, max_iter=1, callbacks=[hooked]).fit(*digits)
+        assert hooked.n_images == (50, 50, 50)
+        assert not steps
+
+    def test_who_watches_batches_has_the_network_alone(self, digits, small_teams, steps):
+        class Silent(Callback):
+            def on_batch_begin(self, net, **kwargs):
+                net.module_.dense1_dropout.p = 0.0
+
+        network = CNNClassifier((4,), batch_size=50, max_iter=1, dropout=0.5, random_state=0)
+        watched = clone(network).set_params(callbacks=[Silent()]).fit(*digits)
+        assert not steps
+        dense = clone(network).set_params(dropout=0.0).fit(*digits)
+        assert steps
+        assert watched.loss_ == pytest.approx(dense.loss_, rel=1e-5)
+
+    def test_torchs_default_device_has_no_influence(self, digits, small_teams, steps):
+        network = CNNClassifier((4,), batch_size=50, max_iter=1, dropout=0.5, random_state=0)
+        expected = clone(network).fit(*digits)
+        with torch.device("meta"):
+            network.fit(*digits)
+        assert len(steps) == 6
+        assert network.loss_ == expected.loss_
 
     def test_modules_of_the_users_train_as_before(self, digits, small_teams, steps):
         class OfTheUser(nn.Sequential):
@@ -425,7 +563,7 @@ class TestPredictions:
 
         monkeypatch.setattr(_prediction.Predictor, "_outputs", watched)
         shared = network.predict_proba(X)
-        assert len(threads - {threading.get_ident()}) == 2
+        assert len(threads) == 2
         threads.clear()
         torch.set_num_threads(1)
         assert np.array_equal(network.predict_proba(X), shared)
@@ -457,6 +595,12 @@ class TestPredictions:
 
 
 class TestSums:
+    def test_a_first_row_that_is_far_off_does_no_harm(self):
+        rows = np.random.default_rng(0).normal(0, 0.01, (100_000, 2)).astype(np.float32)
+        rows[0] = 100, 1 / 3
+        exact = rows.astype(np.float64)
+        np.testing.assert_allclose(moments(rows)[1], len(rows) * exact.var(0), rtol=1e-5)
+
     @pytest.mark.parametrize("n", [1, 63, 64, 1000])
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_moments_are_numpys(self, n, dtype):
