@@ -64,6 +64,14 @@ def steps(monkeypatch):
     return sizes
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own handling of Ctrl-C, which is switched off where tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def digits():
     X, y = load_digit_images(return_X_y=True)
@@ -279,7 +287,7 @@ class TestTrouble:
         ):
             team.step(add_gradient, batch)
 
-    def test_ctrl_c_leaves_a_usable_network(self, digits, small_teams, monkeypatch):
+    def test_ctrl_c_leaves_a_usable_network(self, digits, small_teams, monkeypatch, ctrl_c):
         n_shares, lock = 0, threading.Lock()
         add = LeanNet._add_gradient
 
