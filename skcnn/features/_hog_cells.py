@@ -59,9 +59,9 @@ def cell_sums(
     images = images.reshape(m, h, w) if c == 1 else images.view()
     images.flags.writeable = False  # one compiled kernel for memory-mapped and other arrays
     work = np.float64 if images.dtype == np.float64 else np.float32
-    # Of several channels the strongest is the one that float64 says; square roots are rounded
-    # relative to the values, not to their small differences.
-    rough = c == 1 and not take_sqrt
+    # Quotients and square roots are rounded relative to the values, not to their small differences,
+    # by which the strongest of several channels is chosen.
+    rough = not take_sqrt and (c == 1 or (c == 3 and images.dtype == np.float32))
     strip = max(1, min(h, _STRIP // w))
     values = np.empty((c, (strip + 2) * w), work if rough else np.float64)
     scratch = np.empty((2, strip * w), values.dtype)

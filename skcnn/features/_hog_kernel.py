@@ -50,8 +50,8 @@ def sum_cells(
 
     rough : bool
         Take the gradients of the images as they are stored, in float32 if `values` says so, and
-        those of doubtful pixels again. For grey images without square roots. Gradients are
-        otherwise scikit-image's to the last bit if `values` is float64.
+        those of doubtful pixels again. For grey images, and three channels of float32, without
+        square roots. Gradients are otherwise scikit-image's to the last bit if `values` is float64.
 
     cell : (int, int)
         Height and width of a cell.
@@ -211,7 +211,10 @@ def _neighbours(pixels, width, n):
 
 @part("contract")
 def _take_strongest(values, start, width, dx, dy, ties):
-    """Take the gradients of the channel where they are strongest, the first of equals."""
+    """Take the gradients of the channel where they are strongest, the first of equals.
+
+    That is decided in float64, whatever the type of the values.
+    """
     n, c = len(dx), len(values)
     n_ties = 0
     if c == 3:  # at once, which is faster
@@ -219,9 +222,11 @@ def _take_strongest(values, start, width, dx, dy, ties):
         left_1, right_1, above_1, below_1 = _neighbours(values[1, start:], width, n)
         left_2, right_2, above_2, below_2 = _neighbours(values[2, start:], width, n)
         for j in range(n):
-            x, y = right_0[j] - left_0[j], below_0[j] - above_0[j]
-            x, y, tied = _stronger(x, y, right_1[j] - left_1[j], below_1[j] - above_1[j])
-            x, y, tied_too = _stronger(x, y, right_2[j] - left_2[j], below_2[j] - above_2[j])
+            x, y = _minus(right_0[j], left_0[j]), _minus(below_0[j], above_0[j])
+            other_x, other_y = _minus(right_1[j], left_1[j]), _minus(below_1[j], above_1[j])
+            x, y, tied = _stronger(x, y, other_x, other_y)
+            other_x, other_y = _minus(right_2[j], left_2[j]), _minus(below_2[j], above_2[j])
+            x, y, tied_too = _stronger(x, y, other_x, other_y)
             dx[j], dy[j] = x, y
             ties[j] = 1 if tied | tied_too else 0
             n_ties += tied | tied_too
@@ -251,8 +256,8 @@ def _ask_hypot(values, width, dx, dy, j):
     """Take the gradient of a pixel that is strongest as hypot rounds it, the first of equals."""
     strongest = -1.0
     for channel in range(len(values)):
-        x = values[channel, width + 1] - values[channel, width - 1]
-        y = values[channel, 2 * width] - values[channel, 0]
+        x = _minus(values[channel, width + 1], values[channel, width - 1])
+        y = _minus(values[channel, 2 * width], values[channel, 0])
         strength = math.hypot(y, x)
         if strength > strongest:
             dx[j], dy[j], strongest = x, y, strength
@@ -263,9 +268,14 @@ def _take_vertical(values, width, dx, dy, j):
     """Take the strongest gradient of a pixel at the border, where those by columns are zero."""
     strongest = -1.0
     for channel in range(len(values)):
-        y = values[channel, 2 * width] - values[channel, 0]
+        y = _minus(values[channel, 2 * width], values[channel, 0])
         if abs(y) > strongest:
             dx[j], dy[j], strongest = 0.0, y, abs(y)
+
+
+@part("contract")
+def _minus(a, b):
+    return np.float64(a) - np.float64(b)
 
 
 @part("contract")
@@ -314,12 +324,14 @@ def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, pla
 
 @part("contract")
 def _vote(places, magnitudes, sums):
-    """Add a row's magnitudes up: two cells by turns, so that no addition waits for the last."""
-    half = len(places) // 2
-    for j in range(half):
+    """Add a row's magnitudes up: four cells by turns, so that no addition waits for the last."""
+    n = len(places) // 4
+    for j in range(n):
         sums[places[j]] += magnitudes[j]
-        sums[places[half + j]] += magnitudes[half + j]
-    for j in range(2 * half, len(places)):
+        sums[places[n + j]] += magnitudes[n + j]
+        sums[places[2 * n + j]] += magnitudes[2 * n + j]
+        sums[places[3 * n + j]] += magnitudes[3 * n + j]
+    for j in range(4 * n, len(places)):
         sums[places[j]] += magnitudes[j]
 
 
@@ -329,7 +341,7 @@ def _settle_doubtful(
     sums, before, gradients, cells_of, n,
 ):  # fmt: skip
     """Let doubtful pixels vote by their angle in float64, or hand them back."""
-    h, w = image.shape[:2]
+    w = image.shape[1]
     past, columns = sums.shape[1] - 1, w // cell[1]
     orientations = past // columns
     for k in range(len(dx)):
@@ -340,13 +352,17 @@ def _settle_doubtful(
         if column >= columns:
             continue
         y, x, unit = np.float64(dy[k]), np.float64(dx[k]), 1.0
-        if image.ndim == 2:  # noqa: SIM102 - numba leaves it out for colour images
-            if rough:
-                y, x, unit = 0.0, 0.0, divisor
-                if 0 < i < h - 1:
-                    y = image[i + 1, j] / divisor - image[i - 1, j] / divisor
-                if 0 < j < w - 1:
-                    x = image[i, j + 1] / divisor - image[i, j - 1] / divisor
+        if rough:
+            y, x, unit = 0.0, 0.0, divisor
+            if image.ndim == 2:
+                y, x = _exact_gradient(image, divisor, i, j)
+            else:
+                strongest = -1.0
+                for channel in range(image.shape[2]):
+                    its_y, its_x = _exact_gradient(image[:, :, channel], divisor, i, j)
+                    strength = math.hypot(its_y, its_x)
+                    if strength > strongest:
+                        y, x, strongest = its_y, its_x, strength
         number = _certain_bin(y, x, orientations, edges_exact)
         if number >= 0:
             sums[row, column * orientations + number] += math.hypot(y, x) * unit
@@ -355,6 +371,18 @@ def _settle_doubtful(
             cells_of[n] = before + row * columns + column
             n += 1
     return n
+
+
+@part("contract")
+def _exact_gradient(image, divisor, i, j):
+    """Return the gradient of a pixel in float64, by row and by column."""
+    h, w = image.shape
+    y, x = 0.0, 0.0
+    if 0 < i < h - 1:
+        y = image[i + 1, j] / divisor - image[i - 1, j] / divisor
+    if 0 < j < w - 1:
+        x = image[i, j + 1] / divisor - image[i, j - 1] / divisor
+    return y, x
 
 
 @part("contract")
