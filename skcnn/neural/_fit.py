@@ -22,11 +22,12 @@ from skcnn.neural._callbacks import EpochPrinter, Patience, TaskReporter
 from skcnn.neural._checkpoint import Checkpoint
 from skcnn.neural._fingerprint import digest, fingerprint
 from skcnn.neural._modules import count_parameters, lay_out, normalises_batches, to_arrays
+from skcnn.neural._nets import make_net
 from skcnn.neural._prediction import rebuild
 from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
 from skcnn.neural._team import team_size
-from skcnn.neural._training import LeanNet, TrainingPlan, make_net
+from skcnn.neural._training import LeanNet, TrainingPlan
 
 # Images in files and data sets are read once if they take no more than this, else every epoch.
 _HELD_BYTES = 256 * 2**20

@@ -139,8 +139,8 @@ def can_be_shared(network: nn.Module) -> bool:
 
 def _can_be_copied(network: nn.Module) -> bool:
     """Tell whether nothing that a user has hung on a layer is in the way of a twin."""
-    twins = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-    twins |= {id(generator): generator for generator in _generators(network)}
+    kept = (*network.parameters(), *network.buffers(), *_generators(network))
+    twins = {id(each): each for each in kept}
     try:
         copy.deepcopy(network, twins)
     except Exception:  # whatever the user's object raises

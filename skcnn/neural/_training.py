@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
 from torch import nn
 
@@ -26,7 +25,6 @@ from skcnn.neural._losses import Loss
 from skcnn.neural._optimizers import OPTIMIZERS
 from skcnn.neural._parts import PartedBatch
 from skcnn.neural._schedules import PLANS
-from skcnn.neural._targets import LabelTargets, Targets
 from skcnn.neural._team import Team, can_be_shared, team_of
 
 # Batches of twice as many images and more go through a network in parts of so many: maps above
@@ -363,56 +361,6 @@ class LeanNet(NeuralNet):
         if not isinstance(dataset, TrainingBatches):
             return super().get_iterator(dataset, training)
         return (batch[:2] for batch in dataset.in_order())
-
-
-class LeanClassifier(LeanNet, NeuralNetClassifier):
-    """The engine as skorch's callbacks expect it of a classifier."""
-
-
-class LeanLabeller(LeanNet, NeuralNetClassifier):
-    """The engine as skorch's callbacks expect it where labels do not exclude each other."""
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Return 1 for the labels of a probability above one half."""
-        return (self.predict_proba(X) > 0.5).astype(int)
-
-
-class LeanRegressor(LeanNet, NeuralNetRegressor):
-    """The engine as skorch's callbacks expect it of a regressor."""
-
-
-def make_net(
-    network: nn.Module,
-    plan: TrainingPlan,
-    *,
-    targets: Targets,
-    device: torch.device,
-    batch_size: int,
-    callbacks: list[Callback],
-) -> LeanNet:
-    """Return the untrained net."""
-    options: dict[str, Any] = {
-        "optimizer": torch.optim.Optimizer,
-        "lr": plan.learning_rate,
-        "max_epochs": plan.max_iter,
-        "batch_size": batch_size,
-        "callbacks": callbacks,
-        "train_split": None,
-        "verbose": 1,  # only callbacks look at it: one that prints has been asked for
-        "device": device,
-        "predict_nonlinearity": targets.nonlinearity,
-    }
-    classes = list(range(targets.n_outputs))
-    if targets.exclusive:
-        options |= {"criterion": nn.CrossEntropyLoss, "classes": classes}
-        net: LeanNet = LeanClassifier(network, **options)
-    elif isinstance(targets, LabelTargets):
-        options |= {"criterion": nn.BCEWithLogitsLoss, "classes": classes}
-        net = LeanLabeller(network, **options)
-    else:
-        net = LeanRegressor(network, criterion=nn.MSELoss, **options)
-    net.plan = plan
-    return net
 
 
 def warn_if_interrupted(net: LeanNet, *, stacklevel: int) -> None:

@@ -26,10 +26,11 @@ from skcnn.neural._batches import Batch
 from skcnn.neural._flat import FlatParameters
 from skcnn.neural._losses import CrossEntropy
 from skcnn.neural._modules import SeededDropout
+from skcnn.neural._nets import make_net
 from skcnn.neural._norm_kernel import gradient_sums, moments
 from skcnn.neural._targets import ClassTargets
 from skcnn.neural._team import team_of, team_size
-from skcnn.neural._training import LeanNet, TrainingPlan, make_net
+from skcnn.neural._training import LeanNet, TrainingPlan
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Maximum iterations:UserWarning")
 
