@@ -11,6 +11,15 @@ import torch
 _setting = Lock()
 
 
+def thread_count() -> int:
+    """Return how many threads torch computes with in the calling thread, and will from now on.
+
+    A thread has torch's number of the moment when it first asks.
+    """
+    with _setting:
+        return torch.get_num_threads()
+
+
 @contextmanager
 def one_thread_here() -> Iterator[None]:
     """Let torch compute with one thread in the calling thread, and as before in all others.
@@ -18,21 +27,21 @@ def one_thread_here() -> Iterator[None]:
     torch shares each operation among threads that spin while they wait for the next one. Where
     several threads of Python's compute side by side, these would take their cores.
     """
-    before = torch.get_num_threads()
+    before = thread_count()
     try:
         _set_here(1)
         yield
     finally:
         try:
             _set_here(before)
-        except BaseException:  # Ctrl-C
+        except BaseException:  # Ctrl-C may come in between
             torch.set_num_threads(before)
             raise
 
 
 def have_one_thread() -> None:
     """Let torch compute with one thread in the calling thread from now on."""
-    torch.get_num_threads()  # torch sets its own number at a thread's first call
+    thread_count()  # torch sets its own number at a thread's first call
     _set_here(1)
 
 
@@ -47,10 +56,10 @@ def _set_here(n_threads: int) -> None:
         is_set.wait()
         torch.set_num_threads(elsewhere)
 
-    keeper = Thread(target=keep)
+    keeper = Thread(target=keep, daemon=True)
     with _setting:
-        keeper.start()
         try:
+            keeper.start()
             known.wait()
             torch.set_num_threads(n_threads)
         finally:

@@ -125,7 +125,8 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         n_threads = effective_n_jobs(getattr(self, "n_jobs", None))
         per_image = self._bytes_per_image(images)
         each = per_image * len(images) / n_threads
-        chunk = each / np.clip(each // _LEAST_CHUNK, 1, _CHUNKS_PER_THREAD)
+        n_chunks = np.clip(each // _LEAST_CHUNK, 1, 1 if n_threads == 1 else _CHUNKS_PER_THREAD)
+        chunk = each / n_chunks
         # Rounded up, so that nothing is left over; no more memory than was asked for.
         chunk_mib = min(self.chunk_mib, per_image * ceil(chunk / per_image) / 2**20)
         chunks = images.chunks(chunk_mib, per_image)

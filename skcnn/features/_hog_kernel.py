@@ -213,7 +213,7 @@ def _neighbours(pixels, width, n):
 def _take_strongest(values, start, width, dx, dy, ties):
     """Take the gradients of the channel where they are strongest, the first of equals.
 
-    That is decided in float64, whatever the type of the values.
+    That is decided in float64, which more channels than three, or fewer, have to be in.
     """
     n, c = len(dx), len(values)
     n_ties = 0
@@ -236,11 +236,17 @@ def _take_strongest(values, start, width, dx, dy, ties):
         for channel in range(1, c):
             left, right, above, below = _neighbours(values[channel, start:], width, n)
             for j in range(n):
-                x, y = right[j] - left[j], below[j] - above[j]
+                x, y = _minus(right[j], left[j]), _minus(below[j], above[j])
                 dx[j], dy[j], tied = _stronger(dx[j], dy[j], x, y)
                 ties[j] |= np.uint32(1 if tied else 0)
                 n_ties += tied
-    for row in range(0, n, width):
+    _settle_ties(values, start, width, dx, dy, ties, n_ties)
+
+
+@part("contract")
+def _settle_ties(values, start, width, dx, dy, ties, n_ties):
+    """Take the strongest gradients where squares do not tell, and at the borders."""
+    for row in range(0, len(dx), width):
         n_in_row = 0
         for j in range(row, row + width if n_ties > 0 else row):
             n_in_row += ties[j]

@@ -13,6 +13,8 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from skcnn.features._descriptors import DescriptorSets
+from skcnn.features._lazy import LazyDescriptors
+from skcnn.images._turns import Turns
 
 LAYOUTS = (
     "(n, n_values) for one descriptor an image, (n, k, n_values) for k of them, "
@@ -59,6 +61,7 @@ class SetBatch:
 
     def __init__(self, X: Any) -> None:
         self._source = as_sets(X)
+        self._turns = Turns()
         self._stored = np.dtype(self._source.dtype)
         _ensure_numeric(self._source, self._stored)
         if isinstance(self._source, DescriptorSets):
@@ -101,8 +104,11 @@ class SetBatch:
         start, stop = self.offsets[rows.start], self.offsets[rows.stop]
         if isinstance(self._source, DescriptorSets):
             raw = self._source.descriptors[start:stop]
-        else:
+        elif isinstance(self._source, np.ndarray | LazyDescriptors):
             raw = np.asarray(self._source[rows.start : rows.stop])
+        else:
+            with self._turns:
+                raw = np.asarray(self._source[rows.start : rows.stop])
         return self._convert(raw.reshape(-1, self.n_values), range(start, stop))
 
     def positions(self, rows: slice) -> np.ndarray:

@@ -28,27 +28,38 @@ def in_threads(
     if n_threads <= 1:
         return [work(rows) for _, rows in left]
     results: list[Any] = [None] * len(left)
+    failed: dict[int, BaseException] = {}
     taking = Lock()
 
     def next_chunk() -> tuple[int, slice] | None:
         with taking:
-            return left.popleft() if left else None
+            return left.popleft() if left and not failed else None
 
     def take_chunks() -> None:
+        number = -1
         try:
             with within():
                 while (chunk := next_chunk()) is not None:
                     number, rows = chunk
                     results[number] = work(rows)
-        finally:
-            left.clear()  # after an error or Ctrl-C, the chunks that have not begun are left
+        except BaseException as error:
+            failed[number] = error
 
     with ThreadPoolExecutor(n_threads - 1) as pool:
-        others = [pool.submit(take_chunks) for _ in range(n_threads - 1)]
-        take_chunks()
-        for other in others:
-            other.result()
+        try:
+            for _ in range(n_threads - 1):
+                pool.submit(take_chunks)
+            take_chunks()
+        except BaseException as error:  # there is no other thread, or Ctrl-C came in between
+            failed[-1] = error
+    if failed:
+        raise _most_urgent(failed)
     return results
+
+
+def _most_urgent(failed: dict[int, BaseException]) -> BaseException:
+    """Return Ctrl-C and its like, else the error of the first chunk that failed."""
+    return min(failed.items(), key=lambda item: (isinstance(item[1], Exception), item[0]))[1]
 
 
 def one_ahead(

@@ -7,7 +7,6 @@ import operator
 import os
 from collections.abc import Iterator
 from math import isfinite, isqrt, prod
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 from skcnn.images._files import ImageFiles
+from skcnn.images._turns import Turns
 
 LAYOUTS = (
     "(n, height, width) for grey images, (n, height, width, channels) for colour images, "
@@ -83,7 +83,7 @@ class ImageBatch:
         channel_axis: int | None = -1,
     ) -> None:
         self._source = as_container(X)
-        self._turn = _Turn()
+        self._turns = Turns()
         self._stored = np.dtype(self._source.dtype)
         _ensure_numeric(self._source, self._stored)
         _ensure_not_empty(self._source)
@@ -129,7 +129,7 @@ class ImageBatch:
     def _raw(self, start: int, stop: int) -> np.ndarray:
         if isinstance(self._source, np.ndarray | ImageFiles):
             return np.asarray(self._source[start:stop])
-        with self._turn:  # a container of the user's may not stand several readers at a time
+        with self._turns:
             return np.asarray(self._source[start:stop])
 
     def _bounds(self, rows: slice) -> tuple[int, int]:
@@ -308,22 +308,6 @@ def _ensure_not_empty(source: Any) -> None:
         raise ValueError(
             f"Found array with 0 feature(s) (shape={shape}) while a minimum of 1 is required."
         )
-
-
-class _Turn:
-    """A lock that copies and pickles have one of their own of."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple:
-        return _Turn, ()
 
 
 def as_container(X: Any) -> Any:

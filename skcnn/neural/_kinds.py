@@ -46,7 +46,7 @@ _OWN_METHODS = {"forward", "train"}
 
 def treats_images_apart(network: nn.Module) -> bool:
     """Tell whether no image of a batch has an influence on the outputs of another."""
-    return all(map(_is_apart, network.modules()))
+    return all(map(_is_apart, network.modules())) and not _has_gradient_hooks(network)
 
 
 def is_known(network: nn.Module) -> bool:
@@ -56,7 +56,7 @@ def is_known(network: nn.Module) -> bool:
     those of its dropout layers.
     """
     layers = all(_is_apart(layer) or _is_plain_norm(layer) for layer in network.modules())
-    return layers and not any(map(_has_gradient_hooks, network.parameters()))
+    return layers and not _has_gradient_hooks(network)
 
 
 def is_altered(module: nn.Module) -> bool:
@@ -68,11 +68,13 @@ def is_altered(module: nn.Module) -> bool:
 
 def torch_is_altered() -> bool:
     """Tell whether operations do anything else in the calling thread than in new ones."""
-    return is_in_torch_dispatch_mode() or torch.is_autocast_enabled("cpu")
+    if is_in_torch_dispatch_mode() or torch.is_autocast_enabled("cpu"):
+        return True
+    return any(getattr(nn.modules.module, f"_global{hooks}") for hooks in _HOOKS)
 
 
-def _has_gradient_hooks(parameter: nn.Parameter) -> bool:
-    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)
+def _has_gradient_hooks(network: nn.Module) -> bool:
+    return any(p._backward_hooks or p._post_accumulate_grad_hooks for p in network.parameters())
 
 
 def _is_apart(layer: nn.Module) -> bool:

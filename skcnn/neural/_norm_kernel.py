@@ -24,7 +24,7 @@ def moments(rows: np.ndarray) -> np.ndarray:
     middle = np.zeros(channels, rows.dtype)
     n_looks = min(n, _LOOKS)
     for look in range(n_looks):
-        values = rows[look * n // n_looks]
+        values = rows[look * (n - 1) // max(1, n_looks - 1)]
         for channel in range(channels):
             middle[channel] += values[channel] / n_looks
     for start in range(0, n, _BLOCK):

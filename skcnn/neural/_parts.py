@@ -51,4 +51,5 @@ def mask_for(n_images: int, draw: Callable[[int], torch.Tensor]) -> torch.Tensor
     if computed is None:
         return draw(n_images)
     batch, rows = computed
+    assert n_images == rows.stop - rows.start  # else nobody knows which rows these are
     return batch.mask(draw, rows)

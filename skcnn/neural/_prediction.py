@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from skcnn._torch_threads import one_thread_here
+from skcnn._torch_threads import one_thread_here, thread_count
 from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch
 from skcnn.neural._batches import TORCH_TYPES, Augmenter, Entry, as_input
@@ -122,7 +122,7 @@ class Predictor:
 
     def _n_threads(self, n_images: int) -> int:
         """Return how many threads should have batches of their own; 1 if torch's share each."""
-        n_threads = torch.get_num_threads()
+        n_threads = thread_count()
         enough = n_images * self._bytes_per_image >= n_threads * _SHARE_BYTES
         if not (self._can_share and enough and n_threads <= MOST_THREADS):
             return 1

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from skcnn._torch_threads import have_one_thread, one_thread_here
+from skcnn._torch_threads import have_one_thread, one_thread_here, thread_count
 from skcnn.neural._batches import Batch
 from skcnn.neural._flat import FlatParameters
 from skcnn.neural._kinds import NORMS, is_known, torch_is_altered
@@ -93,11 +93,11 @@ class Team:
             for member, rows in zip(self._members, self._shares(len(batch.targets)), strict=True):
                 at_work.append(self._pool.submit(member.run, work, batch, rows))
             _, not_done = wait(at_work, return_when=FIRST_EXCEPTION)
+            if not_done:
+                self._exchange.abandon()  # they wait for the statistics of one that has failed
         except BaseException:
             self._exchange.abandon()
             raise
-        if not_done:
-            self._exchange.abandon()  # they wait for the statistics of one that has failed
         outputs, losses = zip(*_results(at_work), strict=True)
         torch.sum(torch.stack([m.gradient for m in self._members]), 0, out=self._flat.gradient)
         return torch.cat(outputs), torch.stack(losses).sum()
@@ -122,11 +122,11 @@ def team_of(network: nn.Module, flat: FlatParameters, size: int) -> Iterator[Tea
 
 def team_size(network: nn.Module, image_shape: tuple[int, int, int], batch_size: int) -> int:
     """Return how many threads should train a network together; 1 if torch should share the work."""
-    size = torch.get_num_threads()
+    size = thread_count()
     on_cpu = next(network.parameters()).device.type == "cpu"
     if not 1 < size <= MOST_THREADS or batch_size < size * _FEWEST_IMAGES or not on_cpu:
         return 1
-    if not can_be_shared(network) or not _can_be_copied(network):
+    if not can_be_shared(network):
         return 1
     n_values = sum(prod(row.output_shape) for row in summarize(network, image_shape))
     return size if batch_size * n_values >= size * _FEWEST_VALUES else 1
@@ -134,7 +134,7 @@ def team_size(network: nn.Module, image_shape: tuple[int, int, int], batch_size:
 
 def can_be_shared(network: nn.Module) -> bool:
     """Tell whether a network does the same in parts, in other threads."""
-    return is_known(network) and not torch_is_altered()
+    return is_known(network) and not torch_is_altered() and _can_be_copied(network)
 
 
 def _can_be_copied(network: nn.Module) -> bool:

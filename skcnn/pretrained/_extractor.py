@@ -17,6 +17,7 @@ from torch import nn
 
 from skcnn._compat import Interval, StrOptions
 from skcnn._devices import prediction_device, training_device
+from skcnn._torch_threads import thread_count
 from skcnn.features._base import ImageExtractor
 from skcnn.features._threads import in_threads, one_ahead
 from skcnn.images import ImageBatch
@@ -330,7 +331,7 @@ class PretrainedExtractor(ImageExtractor):
         n_threads = effective_n_jobs(self.n_jobs)
         if n_threads > 1:
             in_threads(n_threads, lambda rows: compute(rows, prepare(rows)), batches)
-        elif device.type == "cpu" and torch.get_num_threads() == 1:
+        elif device.type == "cpu" and thread_count() == 1:
             for rows in batches:
                 compute(rows, prepare(rows))
         else:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from skcnn._torch_threads import one_thread_here
+from skcnn._torch_threads import one_thread_here, thread_count
 from skcnn.features._threads import in_threads
 from skcnn.pretrained._fusion import fused
 from skcnn.pretrained._layer_steps import Convolution, Linear, prepared
@@ -97,7 +97,7 @@ class FastNetwork:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """Return the network's output for a batch of images."""
-        n_threads = torch.get_num_threads() if images.device.type == "cpu" else 1
+        n_threads = thread_count() if images.device.type == "cpu" else 1
         with torch.inference_mode():
             images = images.contiguous(memory_format=torch.channels_last)
             chunks = self._chunks(len(images), n_threads)

@@ -1,6 +1,7 @@
 """Chunks shared among threads: order, errors, Ctrl-C."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from threading import Barrier, get_ident
 
@@ -34,6 +35,50 @@ def test_an_error_ends_the_work(n_threads, error):
     with pytest.raises(error, match="chunk 1"):
         in_threads(n_threads, work, CHUNKS)
     assert len(begun) < 10
+
+
+def test_the_error_of_the_first_chunk_is_told():
+    both_are_here = Barrier(2)
+
+    def work(rows):
+        both_are_here.wait(timeout=60)
+        time.sleep(0.05 * (1 - rows.start))
+        raise ValueError(f"chunk {rows.start}")
+
+    with pytest.raises(ValueError, match="chunk 0"):
+        in_threads(2, work, CHUNKS[:2])
+
+
+def test_ctrl_c_comes_before_other_errors():
+    both_are_here = Barrier(2)
+
+    def work(rows):
+        both_are_here.wait(timeout=60)
+        raise (KeyboardInterrupt if rows.start else ValueError)
+
+    with pytest.raises(KeyboardInterrupt):
+        in_threads(2, work, CHUNKS[:2])
+
+
+def test_nothing_is_done_without_all_threads(monkeypatch):
+    done, submit = [], ThreadPoolExecutor.submit
+
+    def fail_at_the_second(pool, function):
+        if done:
+            raise RuntimeError("can't start new thread")
+        future = submit(pool, function)
+        while not done:
+            time.sleep(0.001)
+        return future
+
+    def work(rows):
+        done.append(rows.start)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", fail_at_the_second)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        in_threads(3, work, CHUNKS)
+    assert len(done) < 10
 
 
 def test_the_calling_thread_takes_part():

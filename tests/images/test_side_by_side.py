@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from skcnn.features._set_batch import SetBatch
 from skcnn.images import ImageBatch
 
 
@@ -49,6 +50,16 @@ def test_a_container_has_one_reader_at_a_time(how):
         found = list(pool.map(lambda rows: pixels(batch, rows), slices))
     for rows, read in zip(slices, found, strict=True):
         assert np.array_equal(read, pixels(expected, rows))
+    assert tape.n_at_once == 1
+
+
+def test_a_container_of_descriptors_has_one_reader_at_a_time():
+    descriptors = np.random.default_rng(0).random((40, 3, 4))
+    tape = Tape(descriptors)
+    slices = [slice(i, i + 2) for i in range(0, 40, 2)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(SetBatch(tape).read, slices))
+    assert np.array_equal(np.concatenate(found), descriptors.reshape(-1, 4))
     assert tape.n_at_once == 1
 
 

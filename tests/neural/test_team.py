@@ -20,6 +20,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skcnn import Augmentation, CNNClassifier, CNNRegressor, ResidualNetwork
+from skcnn._torch_threads import one_thread_here
 from skcnn.datasets import load_digit_images
 from skcnn.neural import _prediction, _team, _team_norm, _training
 from skcnn.neural._batches import Batch
@@ -419,6 +420,24 @@ class TestThreads:
         with ThreadPoolExecutor(1) as new:
             assert new.submit(torch.get_num_threads).result() == 2
 
+    def test_ctrl_c_while_one_starts_leaves_none_behind(self, two_threads, monkeypatch):
+        start = threading.Thread.start
+
+        def press_ctrl_c(thread):
+            start(thread)
+            raise KeyboardInterrupt
+
+        n_threads = threading.active_count()
+        monkeypatch.setattr(threading.Thread, "start", press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt), one_thread_here():
+            pass
+        monkeypatch.undo()
+        time.sleep(0.2)
+        assert threading.active_count() == n_threads
+        assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as new:
+            assert new.submit(torch.get_num_threads).result() == 2
+
     def test_torch_starts_none_beside_them(self):
         # Those spin while they wait for the next operation, which takes a core from the team.
         program = """
@@ -511,6 +530,18 @@ class TestSize:
         assert size(with_hook(after, lambda network: network[0].weight)) == 1
         with torch.autocast("cpu", torch.bfloat16):
             assert size(plain()) == 1
+        everywhere = nn.modules.module.register_module_forward_hook(lambda *arguments: None)
+        assert size(plain()) == 1
+        everywhere.remove()
+        assert size(plain()) == 2
+
+    def test_what_a_callback_hangs_on_a_network_is_no_trouble(self, digits, small_teams, steps):
+        class Hangs(Callback):
+            def on_train_begin(self, net, **kwargs):
+                net.module_.note = threading.Lock()
+
+        CNNClassifier((4,), batch_size=50, max_iter=1, callbacks=[Hangs()]).fit(*digits)
+        assert not steps
 
     def test_hooks_of_callbacks_are_called_once_a_batch(self, digits, small_teams, steps):
         class Hooked(Callback):
@@ -609,6 +640,13 @@ class TestSums:
         rows[0] = 100, 1 / 3
         exact = rows.astype(np.float64)
         np.testing.assert_allclose(moments(rows)[1], len(rows) * exact.var(0), rtol=1e-5)
+
+    def test_corners_that_are_far_off_do_no_harm(self):
+        images = np.random.default_rng(0).normal(100, 0.01, (64, 14, 14, 2)).astype(np.float32)
+        images[:, 0, 0] = 0
+        rows = images.reshape(-1, 2)
+        exact = rows.astype(np.float64)
+        np.testing.assert_allclose(moments(rows)[1], len(rows) * exact.var(0), rtol=2e-6)
 
     @pytest.mark.parametrize("n", [1, 63, 64, 1000])
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
