@@ -81,7 +81,7 @@ class Team:
     def __init__(
         self, network: nn.Module, flat: FlatParameters, pool: ThreadPoolExecutor, size: int
     ) -> None:
-        self._flat, self._pool, self._exchange = flat, pool, Exchange(size)
+        self._gradient, self._pool, self._exchange = flat.gradient, pool, Exchange(size)
         self._members = [_member(network, flat, self._exchange, n) for n in range(size)]
 
     def step(self, work: Work, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,7 +99,8 @@ class Team:
             self._exchange.abandon()
             raise
         outputs, losses = zip(*_results(at_work), strict=True)
-        torch.sum(torch.stack([m.gradient for m in self._members]), 0, out=self._flat.gradient)
+        for member in self._members[1:]:
+            self._gradient.add_(member.gradient)
         return torch.cat(outputs), torch.stack(losses).sum()
 
     def is_worthwhile(self, n_images: int) -> bool:
@@ -149,7 +150,8 @@ def _can_be_copied(network: nn.Module) -> bool:
 
 
 def _member(network: nn.Module, flat: FlatParameters, exchange: Exchange, number: int) -> _Member:
-    gradient = torch.zeros_like(flat.gradient)
+    # The first one's gradient is the network's, which those of the others are added to.
+    gradient = flat.gradient if number == 0 else torch.zeros_like(flat.gradient)
     twins: dict[int, Any] = {id(buffer): buffer for buffer in network.buffers()}
     for parameter in network.parameters():
         twins[id(parameter)] = _twin(parameter, gradient)
