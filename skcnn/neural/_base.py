@@ -369,7 +369,8 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _outputs(self, X: Any) -> np.ndarray:
         """Return the network's outputs, averaged over thinned networks and changed images."""
-        check_is_fitted(self)
+        if not self.__sklearn_is_fitted__():
+            check_is_fitted(self)  # which takes its time to find out
         images = check_images(self, X, reset=False)
         device = prediction_device(self.device)
         predict = self._predictor(device, self._prediction_type(images.dtype, device))
