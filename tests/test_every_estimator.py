@@ -189,11 +189,19 @@ def _as_rows(features):
     return features.reshape(len(features), -1)
 
 
+def _as_frame(features):
+    return pd.DataFrame(_as_rows(features))
+
+
 @each([estimator for estimator in TRANSFORMERS if not names_features(estimator)])
-def test_what_has_no_names_has_no_set_output(estimator):
+def test_set_output_leaves_what_has_no_names(estimator):
     X, y = labelled_images()
-    assert make(estimator).fit(X, y).transform(X).ndim != 2
-    assert not hasattr(make(estimator), "set_output")
+    plain = make(estimator).fit(X, y).transform(X)
+    assert plain.ndim != 2
+    named = make(estimator).set_output(transform="pandas").fit(X, y).transform(X)
+    np.testing.assert_array_equal(named, plain)
+    rows = make_pipeline(make(estimator), FunctionTransformer(_as_frame))
+    assert isinstance(rows.set_output(transform="pandas").fit_transform(X, y), pd.DataFrame)
 
 
 @each([estimator for estimator in TRANSFORMERS if names_features(estimator)])

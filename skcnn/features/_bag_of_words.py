@@ -241,14 +241,16 @@ class _Soft(_Hard):
         bandwidth: float,
     ) -> None:
         super().__init__(words, normalize, idf)
-        self.factor = words.words.dtype.type(-0.5 / bandwidth**2)
+        dtype = words.words.dtype
+        # Of the least bandwidths it is infinite, and nothing times that is not a number.
+        self.factor = dtype.type(-min(0.5 / bandwidth / bandwidth, float(np.finfo(dtype).max)))
 
     def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
         from skcnn.features._encoder_kernels import add_rows
 
         shares = self.words.scores(descriptors)
         shares -= shares.min(axis=1, keepdims=True)
-        shares *= self.factor
+        shares *= self.factor  # may overflow, and the share is 0
         np.exp(shares, out=shares)
         shares /= shares.sum(axis=1, keepdims=True)
         add_rows(shares, targets, sums)

@@ -53,6 +53,9 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Tell whether an image's result is a row of features, as its parameters stand."""
         return True
 
+    def _warn_of(self, images: ImageBatch) -> None:
+        """Warn of images that are hardly what the user means."""
+
     def _bytes_per_image(self, images: ImageBatch) -> int:
         """Return the working memory that one image takes."""
         return 8 * (prod(images.shape[1:]) + self._n_features_out)
@@ -81,6 +84,7 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """
         with _as_it_was_if_it_fails(self):
             images = check_images(self, X, reset=True)
+            self._warn_of(images)
             result = self._prepare(*images.shape[1:])
             self._result_shape = (result,) if isinstance(result, int) else tuple(result)
             self._n_features_out = prod(self._result_shape)
@@ -147,6 +151,22 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             One a feature.
         """
         return super().get_feature_names_out(input_features)
+
+    def set_output(self, *, transform: str | None = None) -> Self:
+        """Choose the container of rows of features, for this estimator or a whole ``Pipeline``.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"} or None, default=None
+            "default" is an array, None leaves what was chosen before. Images and descriptors, which
+            are no rows of features, stay what they are.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        return super().set_output(transform=transform) if self._returns_rows() else self
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

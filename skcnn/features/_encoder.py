@@ -129,8 +129,9 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Raises
         ------
         ValueError
-            If descriptors have another number of values than in `fit`, one is not finite, or
-            `spatial_pyramid` needs positions that `X` does not tell.
+            If descriptors have another number of values than in `fit`, one is not finite or so
+            large that its square is not, or `spatial_pyramid` needs positions that `X` does not
+            tell.
         """
         check_is_fitted(self)
         sets = check_sets(self, X, reset=False)
@@ -139,7 +140,9 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         features = np.zeros((len(sets), self._n_features_out), sets.dtype)
 
         def fill(rows: slice) -> None:
-            self._encode(sets, rows, coder, features[rows])
+            with np.errstate(over="ignore", invalid="ignore"):  # which is seen afterwards
+                self._encode(sets, rows, coder, features[rows])
+                _ensure_finite(features[rows], rows.start)
 
         # Sums over parts and over rows of cells; features and, on the way to them, their squares.
         per_set = coder.n_sums * 2 * (self._pyramid.n_parts + self._pyramid.n_cells)
@@ -249,6 +252,18 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _ensure_finite(features: np.ndarray, first: int) -> None:
+    if np.isfinite(features.sum()):
+        return
+    finite = np.isfinite(features).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"X holds descriptors that are too large, those of image {first + finite.argmin()} "
+            f"first: sums of their squares are beyond what {features.dtype} can hold. Divide X by "
+            "its largest value, in fit and transform alike."
+        )
 
 
 def _ensure_squares_fit(sample: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import prod
 from numbers import Integral, Real
 from typing import Any
@@ -53,8 +54,9 @@ class ConvolutionFilter(ImageExtractor):
           smoothed by a Gaussian, called the Laplacian of Gaussian
         * "sharpen": the image minus its Laplacian
 
-        An array of shape (k,) is a kernel of one row, for signals. On one-row images the kernels
-        with a name have one row too: their sum over the rows.
+        An array of shape (k,) is a kernel of one row, for signals. Signals whose length is a
+        square, as 100 is, need ``image_shape=(1, 100)``: they would be taken for images. On one-row
+        images the kernels with a name have one row too: their sum over the rows.
 
     size : int, (int, int) or "auto", default="auto"
         Height and width of "box" and "median", where "auto" is 3, and of "gaussian" and "log",
@@ -251,6 +253,18 @@ class ConvolutionFilter(ImageExtractor):
         if channel_axis is not None:
             shape.insert(channel_axis - 1, n_channels)
         return tuple(shape)
+
+    def _warn_of(self, images: ImageBatch) -> None:
+        if images.is_guessed and not isinstance(self.kernel, str) and np.ndim(self.kernel) == 1:
+            n_values = prod(images.shape[1:])
+            warnings.warn(
+                f"The rows of X are taken for images of {images.shape[1]} x {images.shape[2]} "
+                f"pixels, whose rows a kernel of one dimension filters. For signals of {n_values} "
+                f"values set image_shape=(1, {n_values}), for images "
+                f"image_shape={images.image_shape}.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _set_named_kernel(self, height: int, width: int) -> None:
         size = None if isinstance(self.size, str) else int_pair("size", self.size)

@@ -58,15 +58,19 @@ def hog_features(
 
     device : torch.device
         Where to compute; in float64 for ``float64`` images where the device has it, else in
-        float32.
+        float32. So are shares of votes of which roots are taken, which would show what rounding
+        does to a share of nothing.
 
     Returns
     -------
     features : ndarray of shape (m, n_features)
-        The features, in the precision that they were computed in; NaN where gradients overflow it.
+        The features, float64 for ``float64`` images where the device has it; NaN where gradients
+        overflow.
     """
-    double = images.dtype == np.float64 and device.type != "mps"
-    dtype = torch.float64 if double else torch.float32
+    roots_of_shares = interpolate and norm == "L1-sqrt"
+    has_double = device.type != "mps"
+    returned = torch.float64 if images.dtype == np.float64 and has_double else torch.float32
+    double = returned == torch.float64 or (roots_of_shares and has_double)
     stored = images.astype(np.float64 if double else np.float32)
     pixels = torch.from_numpy(stored).to(device).permute(0, 3, 1, 2) / divisor
     if take_sqrt:
@@ -77,7 +81,8 @@ def hog_features(
     cells = _cell_means(magnitude, place, cell, orientations, interpolate)
     windows = cells.unfold(1, block[0], 1).unfold(2, block[1], 1)  # m, rows, columns, k, *block
     blocks = windows.permute(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
-    return _normalise(blocks.to(dtype), norm).reshape(len(images), -1).cpu().numpy()
+    features = _normalise(blocks.to(pixels.dtype), norm).reshape(len(images), -1)
+    return features.to(returned).cpu().numpy()
 
 
 def _magnitudes_and_places(

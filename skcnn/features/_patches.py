@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def _checked_patch(
     if batch.shape[1] > size[0] or batch.shape[2] > size[1]:
         raise ValueError(
             f"{name} of {batch.shape[1]} x {batch.shape[2]} pixels is larger than the images of "
-            f"{size[0]} x {size[1]} pixels."
+            f"{size[0]} x {size[1]} pixels (n_features={prod(size) * n_channels})."
         )
     patch = batch.read(slice(0, 1), np.float64)[0]
     if (patch == patch.flat[0]).all():

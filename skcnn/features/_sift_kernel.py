@@ -305,11 +305,12 @@ def _factors_to_one(images: np.ndarray) -> np.ndarray:
     """Return the powers of two that bring the largest values of the images between 1/2 and 1.
 
     Powers of two are exact, and neither squares of tiny nor of huge values leave the range of
-    floating point then.
+    floating point then. Only what is next to the smallest of all numbers stays below.
     """
     flat = images.reshape(len(images), -1)
     peaks = np.maximum(flat.max(axis=1), -flat.min(axis=1))
-    return np.ldexp(images.dtype.type(1), np.minimum(-np.frexp(peaks)[1], 120))
+    largest = 120 if images.dtype == np.float32 else 1000
+    return np.ldexp(images.dtype.type(1), np.minimum(-np.frexp(peaks)[1], largest))
 
 
 def _workspace(height: int, width: int, grid: Grid, dtype: np.dtype) -> tuple[np.ndarray, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
@@ -97,36 +99,61 @@ def _products(images: np.ndarray, spectra: np.ndarray, patch: np.ndarray) -> np.
 
 def _scale_of_windows(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return what brings each window without its mean to length 1; 0 for constant windows."""
-    sums = np.einsum("mhwc->mhw", images)
-    squares = np.einsum("mhwc,mhwc->mhw", images, images)
+    mean = np.einsum("mhwc->mhw", images) / images.shape[3]
+    differences = images - mean[..., np.newaxis]
+    spread = np.einsum("mhwc,mhwc->mhw", differences, differences)
+    moments = _Moments(images.shape[3], mean, spread)
     for axis, length in enumerate(shape[:2], start=1):
-        sums, squares = _sum_runs(sums, length, axis), _sum_runs(squares, length, axis)
-    # What remains of a constant window by rounding: of its own values, and of the whole image's.
-    rounding = 64 * _EPS * squares + 1e-24 * prod(images.shape[1:])
-    variation = squares - sums**2 / prod(shape)
+        moments = _of_runs(moments, length, axis)
+    # What remains by rounding of a constant window: of its own values, and of the whole image's.
+    rounding = prod(shape) * (4 * _EPS * moments.mean) ** 2 + 1e-24 * prod(images.shape[1:])
+    variation = moments.spread
     variation[variation <= rounding] = np.inf
     return 1 / np.sqrt(variation, out=variation)
 
 
-def _sum_runs(values: np.ndarray, length: int, axis: int) -> np.ndarray:
-    """Sum `length` neighbours along an axis.
+class _Moments(NamedTuple):
+    """Mean, and sum of squared differences from it, of groups of `size` values each."""
 
-    The sums are put together from those of 1, 2, 4, ... neighbours. Differences of cumulated sums
-    would lose the digits of dark windows in bright images.
+    size: int
+    mean: np.ndarray
+    spread: np.ndarray
+
+    def part(self, axis: int, start: int, stop: int) -> _Moments:
+        """Return some of the groups."""
+        place = (slice(None),) * axis + (slice(start, stop),)
+        return _Moments(self.size, self.mean[place], self.spread[place])
+
+    def joined(self, other: _Moments) -> _Moments:
+        """Return those of each group together with another."""
+        size = self.size + other.size
+        difference = other.mean - self.mean
+        step = difference * (other.size / size)
+        spread = np.multiply(difference, step, out=difference)
+        spread *= self.size
+        spread += self.spread
+        spread += other.spread
+        step += self.mean
+        return _Moments(size, step, spread)
+
+
+def _of_runs(moments: _Moments, length: int, axis: int) -> _Moments:
+    """Return those of `length` neighbours along an axis.
+
+    They are put together from those of 1, 2, 4, ... neighbours by Chan, Golub & LeVeque's update.
+    Sums of squares less the square of the sum would lose the digits of dark windows in bright
+    images.
     """
-
-    def part(start: int, stop: int) -> np.ndarray:
-        return values[(slice(None),) * axis + (slice(start, stop),)]
-
-    n_sums = values.shape[axis] - length + 1
-    sums, done, run = np.zeros_like(part(0, n_sums)), 0, 1
+    n_runs = moments.mean.shape[axis] - length + 1
+    pieces, done, run = [], 0, 1
     while True:
         if length & run:
-            sums += part(done, done + n_sums)
+            pieces.append(moments.part(axis, done, done + n_runs))
             done += run
         if done == length:
-            return sums
-        values = part(0, values.shape[axis] - run) + part(run, values.shape[axis])
+            return reduce(_Moments.joined, pieces)
+        n = moments.mean.shape[axis]
+        moments = moments.part(axis, 0, n - run).joined(moments.part(axis, run, n))
         run *= 2
 
 

@@ -15,6 +15,7 @@ from sklearn.base import (
 )
 from sklearn.cluster import KMeans
 from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import Interval, fit_context
@@ -22,6 +23,15 @@ from skcnn._labels import encode_labels
 from skcnn.features._patches import checked_patches, classes_of_patches
 from skcnn.features._sliding import best_matches, bytes_per_image
 from skcnn.images import ImageBatch, check_images
+
+
+def _tells_classes(matcher: TemplateMatcher) -> bool:
+    if matcher.templates is None or matcher.template_labels is not None:
+        return True
+    raise AttributeError(
+        "This TemplateMatcher knows no classes, because its templates came without labels. Give "
+        "template_labels, one a template, or use it as a transformer before a classifier."
+    )
 
 
 class TemplateMatcher(
@@ -98,8 +108,7 @@ class TemplateMatcher(
     ------
     ValueError
         If `X` is no image batch, `y` does not hold one label of two or more classes an image, or
-        `templates` are no patches of the images. If classes are asked for and there are none,
-        because `templates` came without `template_labels`.
+        `templates` are no patches of the images.
 
     References
     ----------
@@ -295,6 +304,7 @@ class TemplateMatcher(
         places = [f"{name}_{axis}" for name in names for axis in ("row", "column")]
         return np.array([*names, *places], dtype=object)
 
+    @available_if(_tells_classes)
     def decision_function(self, X: Any) -> np.ndarray:
         """Return the best correlation of every class, or with two classes the difference.
 
@@ -311,6 +321,7 @@ class TemplateMatcher(
         best = self._best_per_class(X)
         return best[:, 1] - best[:, 0] if len(self.classes_) == 2 else best
 
+    @available_if(_tells_classes)
     def predict(self, X: Any) -> np.ndarray:
         """Return the class of the template that correlates best with each image.
 
@@ -326,6 +337,28 @@ class TemplateMatcher(
         """
         best = self._best_per_class(X)
         return self.classes_[best.argmax(axis=1)]
+
+    @available_if(_tells_classes)
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of :meth:`predict`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
+            The images, of the shape seen in `fit`.
+
+        y : array-like of shape (n,)
+            Their classes.
+
+        sample_weight : array-like of shape (n,) or None, default=None
+            Weights of the images.
+
+        Returns
+        -------
+        score : float
+            The share of images, or of their weights, that get their class.
+        """
+        return super().score(X, y, sample_weight)
 
     def _match(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the correlations (n, k) and the positions (n, k, 2) of all templates."""
@@ -350,9 +383,8 @@ class TemplateMatcher(
         check_is_fitted(self)
         if not hasattr(self, "classes_"):
             raise ValueError(
-                "This TemplateMatcher knows no classes, because its templates came without labels. "
-                "Give template_labels, one a template, or use it as a transformer before a "
-                "classifier."
+                "This TemplateMatcher was fitted to templates without labels. Fit it again with "
+                "template_labels, one a template."
             )
         correlations, _ = self._match(X)
         by_class = np.argsort(self.template_classes_, kind="stable")
@@ -366,6 +398,9 @@ class TemplateMatcher(
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.target_tags.required = self.templates is None
+        if not hasattr(self, "predict"):
+            tags.estimator_type, tags.classifier_tags = "transformer", None
+            return tags
         # Two features are an image of two pixels, of which a correlation sees the sign of the
         # difference only: not enough for the three blobs that scikit-learn's check draws.
         tags.classifier_tags.poor_score = True

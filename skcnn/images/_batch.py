@@ -51,6 +51,9 @@ class ImageBatch:
     shape : tuple of int
         (n, height, width, channels); channels is 1 for grey images.
 
+    is_guessed : bool
+        Whether flat rows were taken for square images because no `image_shape` was given.
+
     dtype : numpy.dtype
         Floating type in which the images are read: float32 for float32, float16, uint8, uint16 and
         bool sources, else float64.
@@ -88,6 +91,8 @@ class ImageBatch:
         _ensure_numeric(self._source, self._stored)
         _ensure_not_empty(self._source)
         self._one_image, self._channel_axis = _layout(self._source, image_shape, channel_axis)
+        is_flat = len(self._source.shape) == 2
+        self.is_guessed = is_flat and image_shape is None and self._one_image[0] > 1
         self.shape = (self._source.shape[0], *_channels_last(self._one_image, self._channel_axis))
         kind, itemsize = self._stored.kind, self._stored.itemsize
         single = (kind == "u" and itemsize <= 2) or (kind == "f" and itemsize <= 4) or kind == "b"

@@ -370,6 +370,16 @@ class TestBadInput:
             assert np.isfinite(features).all()
             assert features.any()
 
+    def test_later_values_whose_squares_are_no_numbers(self, encoder):
+        X = grid() / grid().max()
+        fitted = make(encoder).fit(X)
+        X[3:] *= 1e200
+        if encoder is FisherVectorEncoder:  # the others need no squares
+            with pytest.raises(ValueError, match=r"too large, those of image 3 first: .* float64"):
+                fitted.transform(X)
+        else:
+            assert np.isfinite(fitted.transform(X)).all()
+
     @pytest.mark.parametrize("levels", [(), (0,), (1, -2), (1.5,), ((1, 2, 3),), ("a",)])
     def test_levels_that_are_no_grids(self, encoder, levels):
         with pytest.raises(ValueError, match="level"):

@@ -1,6 +1,7 @@
 """ConvolutionFilter against scipy.ndimage, scipy.signal and skimage.filters."""
 
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -383,3 +384,15 @@ def test_wrong_parameters_are_named(parameters, message):
 def test_scikit_learns_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the check of array API input is skipped
     check(estimator)
+
+
+def test_signals_whose_length_is_a_square():
+    signals = np.sin(0.1 * np.arange(200)).reshape(2, 100)
+    expected = ndimage.convolve1d(signals, [1, 2, 1])
+    smooth = ConvolutionFilter([1, 2, 1], image_shape=(1, 100))
+    with warnings.catch_warnings(action="error"):
+        np.testing.assert_allclose(smooth.fit_transform(signals)[:, 0], expected)
+        ConvolutionFilter([[1, 2, 1]]).fit(signals)  # a kernel for images
+        ConvolutionFilter([1, 2, 1]).fit(signals[:, :99])
+    with pytest.warns(UserWarning, match=r"images of 10 x 10 .* set image_shape=\(1, 100\)"):
+        ConvolutionFilter([1, 2, 1]).fit(signals)

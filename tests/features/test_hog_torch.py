@@ -42,6 +42,19 @@ def test_equals_the_kernel(shape, dtype, orientations, block_norm, transform_sqr
     np.testing.assert_allclose(features, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("transform_sqrt", [False, True])
+def test_roots_of_the_smallest_shares_equal_the_kernel(transform_sqrt):
+    # With few levels many gradients point to the very middle of a bin: the next gets nothing.
+    levels = np.random.default_rng(0).integers(0, 4, (20, 24, 24, 3)).astype(np.float32) / 3
+    voting = {"signed_gradient": False, "interpolate": True}
+    extractor = HOGExtractor(4, (3, 3), (2, 2), "L1-sqrt", transform_sqrt=transform_sqrt, **voting)
+    features = hog_features(
+        levels, 1.0, transform_sqrt, (3, 3), (2, 2), 4, *voting.values(), "L1-sqrt", CPU
+    )
+    assert features.dtype == np.float32
+    np.testing.assert_allclose(features, extractor.fit_transform(levels), atol=1e-5, rtol=0)
+
+
 def test_few_levels_equal_the_kernel():
     levels = np.random.RandomState(0).randint(0, 4, size=(3, 24, 24, 3))
     for images in (levels.astype(np.uint8), (levels / 7).astype(np.float32), levels * 0.1):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from skimage import data
 from skimage.feature import match_template
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -122,6 +122,17 @@ def test_constant_windows_of_other_images_correlate_zero(value):
     assert column >= 28
 
 
+@pytest.mark.parametrize("contrast", [1e-5, 1e-7])
+def test_faint_windows_beside_bright_ones(contrast):
+    rng = np.random.default_rng(0)
+    image = rng.random((24, 24))
+    image[:12] *= contrast
+    patch = image[3:8, 4:9] / contrast
+    correlation = TemplateMatcher(templates=[patch]).fit_transform([image])
+    np.testing.assert_allclose(correlation, match_template(image, patch).max(), atol=1e-6)
+    np.testing.assert_allclose(correlation, 1, atol=1e-6)
+
+
 def test_faint_patterns_in_bright_images_are_found():
     X = np.ones((1, 60, 60))
     X[0, :30] = images(30, 60)
@@ -225,14 +236,19 @@ class TestAsClassifier:
 class TestAsTransformer:
     X, y, places = animals()
 
-    @pytest.mark.parametrize("method", ["predict", "decision_function"])
+    @pytest.mark.parametrize("method", ["predict", "decision_function", "score"])
     def test_knows_no_classes(self, method):
         matcher = TemplateMatcher().fit(self.X, self.y)
+        assert is_classifier(matcher)
         matcher.set_params(templates=[BEAK]).fit(self.X)
-        with pytest.raises(ValueError, match="Give template_labels"):
-            getattr(matcher, method)(self.X)
-        with pytest.raises(ValueError, match="Give template_labels"):
-            matcher.score(self.X, self.y)
+        assert not is_classifier(matcher)
+        with pytest.raises(AttributeError, match=f"has no attribute '{method}'") as error:
+            getattr(matcher, method)
+        assert "Give template_labels" in str(error.value.__cause__)
+        # Labels come too late.
+        matcher.set_params(template_labels=["bird"])
+        with pytest.raises(ValueError, match="Fit it again with template_labels"):
+            matcher.predict(self.X)
 
     def test_before_a_classifier(self):
         detector = TemplateMatcher(templates=[BEAK])

@@ -113,6 +113,7 @@ def test_clusters_come_from_a_bounded_sample(monkeypatch):
     [
         TemplateMatcher(n_templates=3, random_state=0),
         TemplateMatcher(return_positions=True),
+        TemplateMatcher(templates=[[[0, 1]]]),
     ]
 )
 def test_scikit_learns_checks(estimator, check, monkeypatch):

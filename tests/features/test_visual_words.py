@@ -125,3 +125,12 @@ def test_vlad(normalize, expected):
     encoder = VLADEncoder(6, normalize=normalize, random_state=0).fit(X)
     reference = [expected(residuals_of(encoder, one)) for one in X]
     np.testing.assert_allclose(encoder.transform(X), reference, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize(("scale", "bandwidth"), [(1, 1e-200), (1, 1e-20), (1e-20, "auto")])
+def test_soft_words_of_the_least_bandwidths(scale, bandwidth):
+    sets = np.random.default_rng(0).normal(scale=scale, size=(10, 20, 6)).astype(np.float32)
+    words = BagOfVisualWords(
+        4, assignment="soft", bandwidth=bandwidth, normalize=None, random_state=0
+    )
+    np.testing.assert_allclose(words.fit_transform(sets).sum(axis=1), 20, rtol=1e-5)
