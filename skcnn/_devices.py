@@ -49,3 +49,8 @@ def _best_device() -> torch.device:
         if _is_available(torch.device(name)):
             return torch.device(name)
     return torch.device("cpu")
+
+
+def out_of_memory(device: torch.device, tried: str, advice: str) -> MemoryError:
+    """Return the error that says what was tried on a device, and what to do."""
+    return MemoryError(f"{device} is out of memory with {tried}. Take {advice}device='cpu'.")

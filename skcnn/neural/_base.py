@@ -24,6 +24,7 @@ from skcnn._compat import (
     Options,
     StrOptions,
     fit_context,
+    validate_parameter_constraints,
     with_callbacks,
 )
 from skcnn._devices import prediction_device
@@ -375,9 +376,11 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         device = prediction_device(self.device)
         predict = self._predictor(device, self._prediction_type(images.dtype, device))
         n_samples = self.n_dropout_samples if predict.can_thin else 0
-        if not n_samples and not (self.augment and self.n_augmentations):
+        n_changes = self.n_augmentations if self.augment is not None else 0
+        if not n_samples and not n_changes:
             return self._as_read(predict(images), images.dtype, device)
-        variations = list(self._variations(device, n_samples))
+        self._refuse_wrong_counts()
+        variations = list(self._variations(device, n_samples, n_changes))
         total: np.ndarray | float = 0.0
         for thinned_by, change in variations:
             total = total + self._activate(predict(images, change=change, thinned_by=thinned_by))
@@ -400,13 +403,21 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         # float64 is slow on most accelerators, and missing on some.
         return images if device.type == "cpu" else np.dtype(np.float32)
 
+    def _refuse_wrong_counts(self) -> None:
+        """Check the parameters that may be set after `fit`, which checks all of them."""
+        names = ("n_dropout_samples", "n_augmentations")
+        validate_parameter_constraints(
+            {name: self._parameter_constraints[name] for name in names},
+            {name: getattr(self, name) for name in names},
+            type(self).__name__,
+        )
+
     def _variations(
-        self, device: torch.device, n_samples: int
+        self, device: torch.device, n_samples: int, n_changes: int
     ) -> Iterator[tuple[torch.Generator | None, Augmenter | None]]:
         """Yield a generator of dropped units and a change of the images for each prediction."""
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
-        changes = self.n_augmentations if self.augment is not None else 0
-        for view in range(1 + changes):
+        for view in range(1 + n_changes):
             for sample in range(max(1, n_samples)):
                 masks = torch.Generator(device).manual_seed(int(seed) + sample)
                 change = None
@@ -436,6 +447,14 @@ class NeuralEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
-    return one == other
+    """Tell whether two values of a parameter mean the same, as 16, [16] and (16,) do."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        return value
+    values = tuple(map(_plain, value))
+    return values[0] if len(values) == 1 and not isinstance(values[0], tuple) else values

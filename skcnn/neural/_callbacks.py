@@ -131,7 +131,7 @@ def _storable(callback: Any) -> Any:
     if isinstance(callback, (tuple, list)):
         name, callback = callback
         return name, _storable(callback)
-    if isinstance(callback, type):
+    if callback is None or isinstance(callback, type):
         return callback
     stored = copy.copy(callback)
     for name, value in list(vars(stored).items()):

@@ -61,9 +61,12 @@ class Checkpoint(Callback):
         """Raise ValueError if the file is of another training; what differs is named."""
         self._configuration = configuration
         written = configuration if self._written is None else self._written["configuration"]
+        names = sorted(written.keys() | configuration.keys())
+        if written.get("estimator") != configuration["estimator"]:
+            names = ["estimator"]  # another has other parameters
         different = [
             f"{name} was {written.get(name)}, now {configuration.get(name)}"
-            for name in sorted(written.keys() | configuration.keys())
+            for name in names
             if written.get(name) != configuration.get(name)
         ]
         if different:
@@ -85,6 +88,11 @@ class Checkpoint(Callback):
                 file.flush()
                 os.fsync(file.fileno())
             self._temporary.replace(self.path)
+        except RuntimeError as error:
+            # Ctrl-C has left torch an archive that it cannot close.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
         finally:
             self._temporary.unlink(missing_ok=True)
 

@@ -18,8 +18,8 @@ from skcnn.neural._regressor import NeuralRegressor
     "target_mean_, target_scale_",
     auto_batch_size="a hundredth of the training images, at least 8 and at most 128",
     auto_precision="float32",
-    and_targets=" of `X`, and `y` for the squared error,",
-    loss_unit="; of numbers brought to variance 1 if `standardize`",
+    and_targets=" of `X`, and `y` (for counts: divided by its mean),",
+    loss_unit="; of numbers brought to variance 1, or counts to mean 1, if `standardize`",
 )
 class CNNRegressor(ConvolutionalNetwork, NeuralRegressor):
     """Convolutional network on images that gives numbers: an age, a count, an angle.

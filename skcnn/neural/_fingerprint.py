@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from skcnn.images import ImageBatch
-from skcnn.neural._batches import Standardizer
+from skcnn.neural._code import description, of_network
 from skcnn.neural._schedules import PLANS
+
+_CHUNK_MIB = 16
 
 # These change no weight.
 _OF_NO_CONSEQUENCE = {"verbose", "checkpoint", "callbacks", "n_dropout_samples", "n_augmentations"}
@@ -18,16 +20,19 @@ _OF_NO_CONSEQUENCE = {"verbose", "checkpoint", "callbacks", "n_dropout_samples",
 
 def fingerprint(fit: Any) -> dict[str, str]:
     """Return parameters and digests of the data by name."""
-    data = {"X": _of_images(fit.images), "y": digest(fit.targets.values)}
+    data = {"X": _of_images(fit.images), "y": digest([fit.targets.values])}
     data["sample_weight"] = _of_weights(fit.weights)
+    data |= dict.fromkeys(("X_val", "y_val", "sample_weight_val"), "None")
     if fit.validation is not None and fit.validation[0] is not fit.images:
         images, _, values, weights = fit.validation
-        data |= {"X_val": _of_images(images), "y_val": digest(values)}
+        data |= {"X_val": _of_images(images), "y_val": digest([values])}
         data["sample_weight_val"] = _of_weights(weights)
     return {
+        "estimator": type(fit.estimator).__name__,
         **_of_parameters(fit),
         "trained on": fit.device.type,
         **data,
+        "network": of_network(fit.network),
         "first weights": fit.first_weights(),
     }
 
@@ -37,8 +42,7 @@ def _of_parameters(fit: Any) -> dict[str, str]:
     if fit.estimator.learning_rate not in PLANS:
         del parameters["max_iter"]  # more epochs are the same epochs and some more
     texts = {
-        # The address of a function is another one in every process.
-        name: re.sub(r" at 0x[0-9a-fA-F]+", "", f"{value!r} {_contents(value)}".rstrip())
+        name: description(value)
         for name, value in parameters.items()
         if name not in _OF_NO_CONSEQUENCE
     }
@@ -47,28 +51,18 @@ def _of_parameters(fit: Any) -> dict[str, str]:
     return texts
 
 
-def _contents(value: Any) -> str:
-    """Return what an object holds whose text may be no more than its address."""
-    plain = value is None or isinstance(value, (type, str, int, float, list, tuple, dict))
-    return "" if plain else repr(getattr(value, "__dict__", ""))
-
-
 def _of_images(images: ImageBatch) -> str:
-    # Some are looked at closely; of all of them what another number of threads does not change.
-    some = np.unique(np.linspace(0, len(images) - 1, 64, dtype=int))
-    pixels = digest(images.take(some))
-    learnt = Standardizer.learn(images, np.arange(len(images)))
-    means = ", ".join(f"{value:.10g}" for value in [*learnt.mean, *learnt.scale])
-    return f"{len(images)} images of {images.image_shape}, {pixels} ({means})"
+    pixels = digest(images.read_stored(rows)[0] for rows in images.chunks(_CHUNK_MIB))
+    return f"{len(images)} images of {images.image_shape}, {pixels}"
 
 
 def _of_weights(weights: np.ndarray | None) -> str:
-    return "None" if weights is None else digest(weights)
+    return "None" if weights is None else digest([weights])
 
 
-def digest(*arrays: np.ndarray) -> str:
+def digest(arrays: Iterable[np.ndarray]) -> str:
     """Return a text that arrays have in common only if they are equal."""
     sha = hashlib.sha256()
     for values in arrays:
-        sha.update(np.ascontiguousarray(values).tobytes())
+        sha.update(np.ascontiguousarray(values).data)
     return sha.hexdigest()[:16]

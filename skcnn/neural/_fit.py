@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from skorch.callbacks import Callback
 from torch import nn
 
 from skcnn._compat import check_sample_weight
-from skcnn._devices import training_device
+from skcnn._devices import out_of_memory, training_device
 from skcnn.images import ImageBatch, check_images
 from skcnn.neural._batches import Augmenter, Standardizer, TrainingBatches
 from skcnn.neural._callbacks import EpochPrinter, Patience, TaskReporter
@@ -28,6 +26,7 @@ from skcnn.neural._schedules import PLANS
 from skcnn.neural._split import validation_split
 from skcnn.neural._team import team_size
 from skcnn.neural._training import LeanNet, TrainingPlan
+from skcnn.neural._validation_score import ValidationScore
 
 # Images in files and data sets are read once if they take no more than this, else every epoch.
 _HELD_BYTES = 256 * 2**20
@@ -176,7 +175,12 @@ class NetworkFit:
         """Make the network, ready to be trained."""
         network = self._first_network()
         lay_out(network)
-        self.network = network.to(self.device, self.dtype)
+        try:
+            self.network = network.to(self.device, self.dtype)
+        except torch.OutOfMemoryError as error:
+            n_weights = count_parameters(network)
+            tried = f"a network of {n_weights} weights"
+            raise out_of_memory(self.device, tried, "a smaller network, or ") from error
         self.estimator._draw_from(network, self.masks)
 
     def _first_network(self) -> nn.Module:
@@ -232,7 +236,7 @@ class NetworkFit:
             ema_decay=estimator.ema_decay,
             low_precision=estimator.precision == "bfloat16",
             team_size=self._team_size(),
-            score=self._scorer() if self.validation is not None else None,
+            score=None if self.validation is None else ValidationScore(estimator, self.targets),
             n_images_seen=estimator.t_ if self.go_on else 0,
             state=self.stream,
         )
@@ -260,10 +264,10 @@ class NetworkFit:
                 training, validating, None if self.checkpoint is None else self.checkpoint.resume
             )
         except torch.OutOfMemoryError as error:
-            raise MemoryError(
-                f"{self.device} is out of memory with batches of {self.batch_size} images of "
-                f"{self.images.image_shape}. Take a batch_size below {self.batch_size}, a smaller "
-                "network, or device='cpu'."
+            raise out_of_memory(
+                self.device,
+                f"batches of {self.batch_size} images of {self.images.image_shape}",
+                f"a batch_size below {self.batch_size}, a smaller network, or ",
             ) from error
         if self.checkpoint is not None and not net.interrupted_:
             self.checkpoint.remove()
@@ -288,32 +292,9 @@ class NetworkFit:
             **{"entry": self.standardizer, **options},
         )
 
-    def _scorer(self) -> Callable[[torch.Tensor, TrainingBatches], float]:
-        """Return what turns the outputs for the validation images into their score."""
-        estimator, targets = self.estimator, self.targets
-        loss = targets.loss(estimator)
-        if estimator.scoring == "loss":
-            return lambda outputs, valid: -float(loss.mean(outputs, valid.targets, valid.weights))
-        scorer = None
-        if estimator.scoring is not None:
-            scorer = check_scoring(estimator, estimator.scoring)
-
-        def score(outputs: torch.Tensor, valid: TrainingBatches) -> float:
-            said, values = outputs.cpu().numpy(), valid.targets.cpu().numpy()
-            weights = None if valid.weights is None else valid.weights.cpu().numpy()
-            if scorer is None:
-                return targets.score(said, values, weights)
-            # A stand-in that has been asked already: no image is read again for its predictions.
-            evaluated = copy.copy(estimator)
-            vars(evaluated).update(targets.attributes(), _outputs=lambda X: said)
-            options = {} if weights is None else {"sample_weight": weights}
-            return float(scorer(evaluated, np.arange(len(said)), targets.decode(values), **options))
-
-        return score
-
     def first_weights(self) -> str:
         """Return what training starts from, as a text that two fits can be compared by."""
-        return digest(*self.estimator.weights_.values()) if self.go_on else "drawn"
+        return digest(self.estimator.weights_.values()) if self.go_on else "drawn"
 
     def attributes(self, net: LeanNet) -> dict[str, Any]:
         """Return what was learnt so far as NumPy arrays, numbers and lists."""

@@ -48,17 +48,17 @@ class Perceptron:
         ]
 
     @property
-    def coefs_(self) -> list[np.ndarray]:
-        """Weights (n_in, n_out) of each layer, as in scikit-learn."""
-        return [self.weights_[f"{name}.weight"].T for name in self._dense_names()]
+    def coefs_(self) -> tuple[np.ndarray, ...]:
+        """Weights (n_in, n_out) of each layer, as in scikit-learn, but not to be replaced."""
+        return tuple(self.weights_[f"{name}.weight"].T for name in self._dense_names())
 
     @property
-    def intercepts_(self) -> list[np.ndarray]:
+    def intercepts_(self) -> tuple[np.ndarray, ...]:
         """Biases of each layer; zero for those that batch normalisation follows."""
-        return [
+        return tuple(
             self.weights_.get(f"{name}.bias", np.zeros_like(self.weights_[f"{name}.weight"][:, 0]))
             for name in self._dense_names()
-        ]
+        )
 
     @property
     def n_layers_(self) -> int:

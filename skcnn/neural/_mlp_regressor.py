@@ -19,8 +19,8 @@ from skcnn.neural._regressor import NeuralRegressor
     "n_layers_",
     auto_batch_size="200, as in scikit-learn",
     auto_precision="that of the images on the CPU, and float32 for integers and elsewhere",
-    and_targets=" of `X`, and `y` for the squared error,",
-    loss_unit="; of numbers brought to variance 1 if `standardize`",
+    and_targets=" of `X`, and `y` (for counts: divided by its mean),",
+    loss_unit="; of numbers brought to variance 1, or counts to mean 1, if `standardize`",
 )
 class MLPRegressor(Perceptron, NeuralRegressor):
     """Multi-layer perceptron on the pixels of images that gives numbers.

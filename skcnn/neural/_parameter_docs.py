@@ -49,7 +49,8 @@ _PARAMETERS = {
         "a :class:`torch.nn.Module` that turns (n, channels, height, width) into (n, n_outputs), "
         "logits for classes. :class:`~skcnn.neural.ResidualNetwork` is ready-made. Then no "
         "parameter from `conv_channels` to `dropout` is used. Its weights, and what is random in "
-        "its training, such as dropout, come from `random_state`.",
+        "its training, such as dropout, come from `random_state`. `n_dropout_samples` knows its "
+        "dropout layers, but not what functions drop.",
     ),
     "hidden_layer_sizes": (
         "int or sequence of int",
@@ -80,7 +81,7 @@ _PARAMETERS = {
     "loss": (
         '{"squared_error", "poisson"}',
         'What training makes small; "poisson" is for counts: the network then gives the logarithm '
-        "of the expected count.",
+        "of the expected count, as a multiple of the mean count if `standardize`.",
     ),
     "solver": (
         '{"adam", "adamw", "sgd"}',
@@ -251,7 +252,7 @@ _ATTRIBUTES = {
     ),
     "t_": ("int", "Number of images that training has seen, each as often as it came."),
     "coefs_, intercepts_": (
-        "list of ndarray",
+        "tuple of ndarray",
         "Weights (n_in, n_out) and biases of each layer. They act on standardised images.",
     ),
     "n_layers_": ("int", "Number of layers, that of the inputs included."),

@@ -14,13 +14,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from skcnn._devices import out_of_memory
 from skcnn._torch_threads import one_thread_here, thread_count
 from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch
 from skcnn.neural._batches import TORCH_TYPES, Augmenter, Entry, as_input
 from skcnn.neural._inference import as_function
 from skcnn.neural._kinds import is_known, torch_is_altered
-from skcnn.neural._modules import SeededDropout, fold_batch_norm, lay_out, load_arrays
+from skcnn.neural._modules import (
+    SeededDropout,
+    count_parameters,
+    fold_batch_norm,
+    lay_out,
+    load_arrays,
+)
 from skcnn.neural._summary import summarize
 from skcnn.neural._team import MOST_THREADS
 
@@ -117,8 +124,13 @@ class Predictor:
             if change is not None:
                 # A copy: it may write to them, and they may be the user's own X.
                 pixels = change(pixels.copy())
-            inputs = as_input(self._entry(pixels).to(self._device, self._dtype))
-            return self._compute(inputs).cpu().numpy()
+            tensor = self._entry(pixels)
+            try:
+                inputs = as_input(tensor.to(self._device, self._dtype))
+                return self._compute(inputs).cpu().numpy()
+            except torch.OutOfMemoryError as error:
+                tried = f"{len(tensor)} images of {images.image_shape} at a time"
+                raise out_of_memory(self._device, tried, "") from error
 
     def _n_threads(self, n_images: int) -> int:
         """Return how many threads should have batches of their own; 1 if torch's share each."""
@@ -163,8 +175,13 @@ def ready(network: nn.Module, estimator: Any, device: torch.device, dtype: np.dt
     sizes = [prod(row.output_shape) for row in summarize(network, estimator._stored_shape())]
     # A layer's input and output, and the layout that a convolution may want them in.
     bytes_per_image = 2 * dtype.itemsize * sum(sorted(sizes)[-2:])
+    try:
+        network = network.to(device)
+    except torch.OutOfMemoryError as error:
+        tried = f"a network of {count_parameters(network)} weights"
+        raise out_of_memory(device, tried, "") from error
     return Predictor(
-        network.to(device), bytes_per_image, estimator._standardizer(), device, TORCH_TYPES[dtype]
+        network, bytes_per_image, estimator._standardizer(), device, TORCH_TYPES[dtype]
     )
 
 

@@ -58,8 +58,7 @@ class NeuralRegressor(RegressorMixin, NeuralEstimator):
         poisson = self.loss == "poisson"
         numbers = check_numbers(y, n_images, poisson=poisson)
         mean, scale = np.zeros(numbers.shape[1]), np.ones(numbers.shape[1])
-        standardize = self.standardize and not poisson
-        return NumberTargets(numbers, mean, scale, poisson=poisson, standardize=standardize)
+        return NumberTargets(numbers, mean, scale, poisson=poisson, standardize=self.standardize)
 
     def _architecture_now(self) -> dict[str, Any]:
         # What the outputs mean cannot change either.

@@ -165,9 +165,9 @@ class LabelTargets(Targets):
 class NumberTargets(Targets):
     """One or several numbers an image.
 
-    For the squared error they are brought to mean 0 and variance 1 of the images for training if
-    the estimator standardises, so that ages and angles train alike; `mean` and `scale` of shape
-    (n_outputs,) undo it.
+    They are brought to mean 0 and variance 1 of the images for training if the estimator
+    standardises, so that ages and angles train alike, or for the Poisson deviance, which wants
+    counts of at least 0, to mean 1; `mean` and `scale` of shape (n_outputs,) undo it.
     """
 
     least_to_score = 2
@@ -187,13 +187,17 @@ class NumberTargets(Targets):
         self.n_outputs = y.shape[1]
 
     def learn_scale(self, chosen: np.ndarray, weights: np.ndarray | None) -> None:
-        """Bring the values to weighted mean 0 and variance 1 of the images `chosen`."""
+        """Bring the values to weighted mean 0 and variance 1, or mean 1, of the images `chosen`."""
         if not self.standardize:
             return
         y, shares = self.values[chosen], None if weights is None else weights[chosen]
-        self.mean = np.average(y, axis=0, weights=shares)
-        scale = np.sqrt(np.average((y - self.mean) ** 2, axis=0, weights=shares))
-        self.scale = divisor(self.mean, scale)
+        mean = np.average(y, axis=0, weights=shares)
+        if self.poisson:
+            self.scale = np.where(mean > 0, mean, 1.0)
+        else:
+            self.mean = mean
+            scale = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=shares))
+            self.scale = divisor(mean, scale)
         if not np.isfinite(self.scale).all():
             raise ValueError("y holds numbers too large to be standardised: divide them.")
         self.values = (self.values - self.mean) / self.scale

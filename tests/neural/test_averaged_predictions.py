@@ -257,3 +257,19 @@ def test_images_are_not_written_to_by_averages():
     cnn.fit(read_only, y).set_params(n_dropout_samples=2).predict(read_only)
     np.testing.assert_array_equal(read_only, before)
     assert ImageBatch(read_only).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_dropout_samples", -3),
+        ("n_dropout_samples", 2.5),
+        ("n_augmentations", -1),
+        ("n_augmentations", "a"),
+    ],
+)
+def test_counts_set_after_fit_are_checked(name, value):
+    network = fitted("cnn", augment=Augmentation(shift=1), **{name: value})
+    for method in methods(network):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of CNNClassifier must be"):
+            method(X)

@@ -154,6 +154,30 @@ def test_out_of_memory_names_the_batch_size_that_was_tried(network, monkeypatch)
 
 
 @every_network
+def test_out_of_memory_before_training_and_in_prediction(network, monkeypatch):
+    def run_out(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    fitted = clone(network).fit(X, y)
+    advice = r"out of memory with 20 images of \(6, 6\) at a time\. Take device='cpu'"
+    with monkeypatch.context() as patched:
+        patched.setattr("skcnn.neural._prediction.as_input", run_out)
+        with pytest.raises(MemoryError, match=advice):
+            fitted.predict(X)
+    advice = (
+        r"out of memory with a network of \d+ weights\. Take a smaller network, or device='cpu'"
+    )
+    move = torch.nn.Module.to
+
+    def to(module, *where):
+        return run_out() if len(where) == 2 else move(module, *where)  # device and type
+
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    with pytest.raises(MemoryError, match=advice):
+        clone(network).fit(X, y)
+
+
+@every_network
 @pytest.mark.parametrize(
     ("augment", "seen"),
     [

@@ -349,8 +349,9 @@ def another(digits, **changes):
 def refusals(digits):
     """Names of what differs, and parameters and data of the second fit."""
     X, y = digits
-    brighter = X.copy()
-    brighter[77, 3, 3] += 0.01  # an image that no digest of some images holds
+    brighter, swapped = X.copy(), X.copy()
+    brighter[77, 3, 3] += 0.01
+    swapped[[77, 79]] = X[[79, 77]]  # which moves no mean
     names = np.where(y == 3, 4, y)
     return {
         "alpha": ({"alpha": 0.5}, {}),
@@ -360,6 +361,7 @@ def refusals(digits):
         "augment": ({"augment": shifted}, {}),
         "class_weight": ({"class_weight": "balanced"}, {}),
         "X": ({}, {"X": brighter}),
+        "X swapped": ({}, {"X": swapped}),
         "y": ({}, {"y": names}),
         "sample_weight": ({}, {"sample_weight": np.linspace(1, 2, 150)}),
         "X_val": ({}, {"X_val": X[:20], "y_val": y[:20]}),
@@ -376,6 +378,7 @@ def refusals(digits):
         "augment",
         "class_weight",
         "X",
+        "X swapped",
         "y",
         "sample_weight",
         "X_val",
@@ -387,12 +390,147 @@ def test_another_training_is_refused_and_named(name, digits, tmp_path, killed_in
     before = path.read_bytes()
     parameters, data = refusals(digits)[name]
     other = make("adam", checkpoint=path).set_params(**parameters)
-    with pytest.raises(ValueError, match=rf"state' is of another training: .*\b{name} was .*, now"):
+    what = name.split()[0]
+    with pytest.raises(ValueError, match=rf"state' is of another training: .*\b{what} was .*, now"):
         other.fit(**another(digits, **data))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
     assert not hasattr(other, "weights_")
     assert_same(make("adam", checkpoint=path).fit(*digits), make("adam").fit(*digits))
+
+
+def test_another_estimator_is_named_and_nothing_else(digits, tmp_path, killed_in):
+    path = tmp_path / "state"
+    killed_in(lambda: make("adam", checkpoint=path).fit(*digits), 3)
+    message = "another training: estimator was MLPClassifier, now CNNClassifier. Remove"
+    with pytest.raises(ValueError, match=message):
+        make("ema", checkpoint=path).fit(*digits)
+
+
+NETWORK = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, channels, height, width, n_classes):
+        super().__init__()
+        self.hidden = nn.Linear(channels * height * width, 16)
+        self.output = nn.Linear(16, n_classes)
+
+    def forward(self, images):
+        return self.output(squash(self.hidden(images.flatten(1))))
+
+def squash(values):
+    return values.tanh()
+
+def factory(*shape):
+    return Net(*shape)
+"""
+CHANGE = """
+STRENGTH = 0.5
+
+def make(strength):
+    return lambda images, generator: images * strength * (1 - STRENGTH)
+
+change = make(0.9)
+"""
+SCORE = """
+from functools import partial
+
+def share(estimator, X, y, power):
+    return estimator.score(X, y) ** power
+
+score = partial(share, power=1)
+"""
+EDITS = {
+    "as it is": ("module", NETWORK, "factory", "", ""),
+    "another line above": ("module", NETWORK, "Net", "class Net", "# comment\n\nclass Net"),
+    "another method": ("module", NETWORK, "Net", "self.hidden(", "2 * self.hidden("),
+    "another function": ("module", NETWORK, "factory", "tanh", "relu"),
+    "another width": ("module", NETWORK, "factory", "16", "8"),
+    "another constant of a function": ("augment", CHANGE, "change", "(1 -", "(0.9 -"),
+    "another constant of a module": ("augment", CHANGE, "change", "STRENGTH = 0.5", "STRENGTH = 0"),
+    "another constant around": ("augment", CHANGE, "change", "make(0.9)", "make(0.8)"),
+    "another part": ("scoring", SCORE, "score", "** power", "** power / 2"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_functions_that_were_edited_are_others(edit, digits, tmp_path, killed_in):
+    parameter, source, name, before, after = EDITS[edit]
+    path = tmp_path / "state"
+
+    def fit(text):
+        module = {"__name__": "script"}
+        exec(text, module)
+        return make("early stopping", checkpoint=path, **{parameter: module[name]}).fit(*digits)
+
+    killed_in(lambda: fit(source), 3)
+    edited = source.replace(before, after) if before else source
+    if edit in ("as it is", "another line above"):
+        assert fit(edited).n_iter_ == 5
+    else:
+        with pytest.raises(ValueError, match=r"another training: .*(network|augment|scoring) was"):
+            fit(edited)
+
+
+def test_texts_of_functions_are_those_of_other_processes():
+    script = """
+        from skcnn.neural._code import description
+
+        class Changes:
+            def __init__(self):
+                self.seen = print
+
+            def __call__(self, images, generator):
+                def inner(kind, *, also={"here": 1}):
+                    return kind in {"flip", "turn", "shift", "scale"} or inner
+                return images if inner("flip") else self.recursive()
+
+            def recursive(self):
+                return self.recursive()
+
+        print(description(Changes()), description(lambda x: {x, "a", "b"}))
+    """
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(texts) == 1
+
+
+def test_ctrl_c_while_the_file_is_written(digits, tmp_path, monkeypatch):
+    path, save = tmp_path / "state", torch.save
+
+    class Interrupted:
+        def __init__(self, file):
+            self.file, self.n_bytes = file, 0
+
+        def write(self, content):
+            self.n_bytes += len(content)
+            if self.n_bytes > 1000:
+                raise KeyboardInterrupt
+            return self.file.write(content)
+
+        def flush(self):
+            self.file.flush()
+
+    def interrupted(state, file):
+        save(state, Interrupted(file) if len(state["history"]) == 3 else file)
+
+    monkeypatch.setattr("skcnn.neural._checkpoint.torch.save", interrupted)
+    cnn = make("ema", checkpoint=path)
+    with pytest.warns(UserWarning, match="interrupted in epoch 3 of 5"):
+        cnn.fit(*digits)
+    assert cnn.n_iter_ == 3
+    assert list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    assert_same(cnn.fit(*digits), make("ema").fit(*digits))
 
 
 @pytest.mark.parametrize("part", ["X_val", "y_val", "sample_weight_val"])

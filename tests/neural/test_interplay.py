@@ -145,6 +145,25 @@ def test_weights_cannot_be_changed_behind_the_networks_back(digits):
     mlp = MLPClassifier(**QUICK).fit(*digits)
     with pytest.raises(ValueError, match="read-only"):
         mlp.coefs_[0][:] = 0
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        mlp.coefs_[0] = np.zeros_like(mlp.coefs_[0])
+
+
+@pytest.mark.parametrize("same", [16, [16], np.array([16])])
+def test_the_same_network_in_other_words(digits, same):
+    X, y = digits
+    mlp = MLPClassifier((16,), warm_start=True, max_iter=2).fit(X, y)
+    assert mlp.set_params(hidden_layer_sizes=same).fit(X, y).n_iter_ == 2
+    with pytest.raises(ValueError, match="hidden_layer_sizes was"):
+        mlp.set_params(hidden_layer_sizes=(16, 16)).fit(X, y)
+
+
+def test_blocks_are_no_lists_of_one_convolution(digits):
+    X, y = digits
+    cnn = CNNClassifier([(4, 4)], max_iter=1, warm_start=True).fit(X, y)
+    assert cnn.set_params(conv_channels=(np.array([4, 4]),)).fit(X, y).n_iter_ == 1
+    with pytest.raises(ValueError, match="conv_channels was"):
+        cnn.set_params(conv_channels=(4, 4)).fit(X, y)
 
 
 def test_averages_over_nothing_cost_nothing(digits):

@@ -260,6 +260,24 @@ def test_checkpoint_writes_what_torch_reads(network, monitor, digits, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+@pytest.mark.parametrize("scoring", [None, "loss", "neg_log_loss"])
+def test_checkpoint_pickles_a_network_that_validates(scoring, digits, tmp_path):
+    checkpoint = skorch.Checkpoint(monitor=None, f_pickle="net.pkl", dirname=str(tmp_path))
+    history, fitted = fit(CNNClassifier, digits, checkpoint, scoring=scoring)
+    with (tmp_path / "net.pkl").open("rb") as file:
+        net = pickle.load(file)
+    assert net.history[-1]["valid_score"] == history["valid_score"][-1]
+    for name, value in fitted.weights_.items():
+        np.testing.assert_array_equal(net.module_.state_dict()[name].numpy(), value)
+
+
+def test_a_callback_that_is_none(digits):
+    fitted = CNNClassifier((4,), max_iter=1, callbacks=[("none", None)]).fit(*digits[:2])
+    np.testing.assert_array_equal(
+        pickle.loads(pickle.dumps(fitted)).predict(digits[0]), fitted.predict(digits[0])
+    )
+
+
 @pytest.mark.parametrize("callback", ["Checkpoint", "EarlyStopping"])
 @pytest.mark.parametrize("parameters", [{}, {"ema_decay": 0.9}])
 def test_load_best_puts_the_best_weights_back(callback, parameters, digits, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
 from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.metrics import accuracy_score, d2_tweedie_score, r2_score
@@ -266,3 +267,20 @@ def test_counts_that_are_all_zero():
     predicted = mlp.fit(X, np.zeros(120)).predict(X)
     assert (predicted > 0).all()
     assert (predicted < 0.2).all()
+
+
+@pytest.mark.parametrize("weights", [None, "uneven"])
+def test_counts_are_learnt_on_the_scale_of_their_mean(weights):
+    # The rate that a network starts from is their mean, however large they are.
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3)).astype(np.float32)
+    y = rng.poisson(300 * np.exp(0.2 * X[:, 0]))
+    weights = None if weights is None else rng.uniform(0.5, 2, 400)
+    network = MLPRegressor("poisson", (16,), tol=1e-6, max_iter=300, random_state=0)
+    fitted = clone(network).fit(X, y, weights)
+    np.testing.assert_allclose(fitted.target_scale_, np.average(y, weights=weights))
+    assert fitted.score(X, y) > 0.85  # the noise leaves 0.92
+    same = clone(network).fit(X, y / 1000, weights)
+    np.testing.assert_allclose(same.predict(X) * 1000, fitted.predict(X), rtol=1e-3)
+    as_they_are = clone(network).set_params(standardize=False)
+    assert as_they_are.fit(X, y, weights).target_scale_ == 1
