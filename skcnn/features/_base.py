@@ -18,7 +18,7 @@ from sklearn.base import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from skcnn._compat import fit_context
+from skcnn._compat import choose_output, fit_context
 from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch, check_images
 
@@ -166,7 +166,7 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self : estimator
             The estimator.
         """
-        return super().set_output(transform=transform) if self._returns_rows() else self
+        return choose_output(self, transform)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

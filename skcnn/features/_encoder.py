@@ -130,7 +130,7 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         ------
         ValueError
             If descriptors have another number of values than in `fit`, one is not finite or so
-            large that its square is not, or `spatial_pyramid` needs positions that `X` does not
+            large that the features are not, or `spatial_pyramid` needs positions that `X` does not
             tell.
         """
         check_is_fitted(self)
@@ -285,7 +285,12 @@ def blocks(descriptors: np.ndarray, coder: Coder) -> Iterator[slice]:
 
 def unit_length(values: np.ndarray, axis: int | tuple[int, ...] = -1) -> np.ndarray:
     """Bring `values` to length 1 along the axes, in place; zeros stay zeros."""
-    lengths = np.sqrt(np.square(values).sum(axis=axis, keepdims=True))
+    with np.errstate(over="ignore"):
+        lengths = np.sqrt(np.square(values).sum(axis=axis, keepdims=True))
+    if not np.isfinite(lengths).all():  # of values whose squares are beyond the largest number
+        largest = np.abs(values).max(axis=axis, keepdims=True)
+        values /= np.where(np.isfinite(lengths), 1, largest)
+        lengths = np.sqrt(np.square(values).sum(axis=axis, keepdims=True))
     lengths[lengths == 0] = 1
     values /= lengths
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from math import prod
 from typing import NamedTuple
 
@@ -100,9 +99,12 @@ def _products(images: np.ndarray, spectra: np.ndarray, patch: np.ndarray) -> np.
 def _scale_of_windows(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return what brings each window without its mean to length 1; 0 for constant windows."""
     mean = np.einsum("mhwc->mhw", images) / images.shape[3]
-    differences = images - mean[..., np.newaxis]
-    spread = np.einsum("mhwc,mhwc->mhw", differences, differences)
+    spread = np.zeros_like(mean)
+    for channel in range(images.shape[3]):
+        difference = images[..., channel] - mean
+        spread += np.square(difference, out=difference)
     moments = _Moments(images.shape[3], mean, spread)
+    del mean, spread, difference  # let go of while the runs grow
     for axis, length in enumerate(shape[:2], start=1):
         moments = _of_runs(moments, length, axis)
     # What remains by rounding of a constant window: of its own values, and of the whole image's.
@@ -124,8 +126,15 @@ class _Moments(NamedTuple):
         place = (slice(None),) * axis + (slice(start, stop),)
         return _Moments(self.size, self.mean[place], self.spread[place])
 
+    @classmethod
+    def of_nothing(cls) -> _Moments:
+        """Return those of groups without values."""
+        return cls(0, np.zeros(1), np.zeros(1))
+
     def joined(self, other: _Moments) -> _Moments:
         """Return those of each group together with another."""
+        if self.size == 0:
+            return other
         size = self.size + other.size
         difference = other.mean - self.mean
         step = difference * (other.size / size)
@@ -145,13 +154,13 @@ def _of_runs(moments: _Moments, length: int, axis: int) -> _Moments:
     images.
     """
     n_runs = moments.mean.shape[axis] - length + 1
-    pieces, done, run = [], 0, 1
+    runs, done, run = _Moments.of_nothing(), 0, 1
     while True:
         if length & run:
-            pieces.append(moments.part(axis, done, done + n_runs))
+            runs = runs.joined(moments.part(axis, done, done + n_runs))
             done += run
         if done == length:
-            return reduce(_Moments.joined, pieces)
+            return runs
         n = moments.mean.shape[axis]
         moments = moments.part(axis, 0, n - run).joined(moments.part(axis, run, n))
         run *= 2

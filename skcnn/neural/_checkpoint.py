@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from skcnn.neural._callbacks import Patience
 if TYPE_CHECKING:
     from skcnn.neural._training import LeanNet
 
-_FORMAT = "skcnn training 1"
+_FORMAT = "skcnn training 2"
 
 
 class Checkpoint(Callback):
@@ -82,6 +83,7 @@ class Checkpoint(Callback):
 
     def on_epoch_end(self, net: LeanNet, **kwargs: Any) -> None:
         """Write the state to a temporary name and move it into place."""
+        before = sys.exception()
         try:
             with self._temporary.open("wb") as file:
                 torch.save(self._state(net), file)
@@ -90,8 +92,9 @@ class Checkpoint(Callback):
             self._temporary.replace(self.path)
         except RuntimeError as error:
             # Ctrl-C has left torch an archive that it cannot close.
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise error.__context__ from None
+            cause = error.__context__
+            if cause is not before and isinstance(cause, KeyboardInterrupt):
+                raise cause from None
             raise
         finally:
             self._temporary.unlink(missing_ok=True)
@@ -157,8 +160,8 @@ class Checkpoint(Callback):
 
     def _no_checkpoint(self) -> str:
         return (
-            f"checkpoint={str(self.path)!r} is no checkpoint of skcnn, or damaged. Remove the file "
-            "to train from the start, or name another."
+            f"checkpoint={str(self.path)!r} is no checkpoint of skcnn, or of another version, or "
+            "damaged. Remove the file to train from the start, or name another."
         )
 
 

@@ -148,6 +148,7 @@ class NetworkFit:
             self.targets.learn_scale(self.train, self.weights)
         if valid is not None:
             self.validation = self.images, valid, self.targets.values, self.given_weights
+            self.validation_y = self.targets.y[valid]
         elif X_val is not None:
             self.validation = self._checked_validation(X_val, y_val, weights_val)
 
@@ -157,6 +158,7 @@ class NetworkFit:
             images.ensure_finite()
         with _of("y_val"):
             values = self.targets.encode(self.estimator, y_val, len(images))
+            self.validation_y = self.targets.checked(self.estimator, y_val, len(images))
         with _of("sample_weight_val"):
             weights = _checked_weights(weights_val, len(images))
         return images, np.arange(len(images)), values, weights
@@ -236,10 +238,15 @@ class NetworkFit:
             ema_decay=estimator.ema_decay,
             low_precision=estimator.precision == "bfloat16",
             team_size=self._team_size(),
-            score=None if self.validation is None else ValidationScore(estimator, self.targets),
+            score=self._score(),
             n_images_seen=estimator.t_ if self.go_on else 0,
             state=self.stream,
         )
+
+    def _score(self) -> ValidationScore | None:
+        if self.validation is None:
+            return None
+        return ValidationScore(self.estimator, self.targets, self.validation_y)
 
     def _team_size(self) -> int:
         if self.estimator.precision == "bfloat16":  # NumPy has no such type

@@ -71,6 +71,15 @@ class Targets(ABC):
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Return the y that has these values."""
 
+    @property
+    def y(self) -> np.ndarray:
+        """The y of the fit, to the last digit: a count is a whole number."""
+        return self.decode(self.values)
+
+    def checked(self, estimator: BaseEstimator, y: Any, n_images: int) -> np.ndarray:
+        """Return another y to the last digit, if it is one of this kind."""
+        return self.decode(self.encode(estimator, y, n_images))
+
     @abstractmethod
     def score(self, outputs: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> float:
         """Return accuracy or R2 of outputs, as the estimator's own ``score`` does."""
@@ -183,7 +192,7 @@ class NumberTargets(Targets):
     ) -> None:
         self.mean, self.scale, self.poisson, self.standardize = mean, scale, poisson, standardize
         self.nonlinearity = torch.exp if poisson else "auto"
-        self.values = (y - mean) / scale
+        self._numbers, self.values = y, (y - mean) / scale
         self.n_outputs = y.shape[1]
 
     def learn_scale(self, chosen: np.ndarray, weights: np.ndarray | None) -> None:
@@ -208,17 +217,31 @@ class NumberTargets(Targets):
 
     def encode(self, estimator: BaseEstimator, y: Any, n_images: int) -> np.ndarray:
         """Return another y on the scale of the first."""
+        return (self._check(y, n_images) - self.mean) / self.scale
+
+    def _check(self, y: Any, n_images: int) -> np.ndarray:
         numbers = check_numbers(y, n_images, poisson=self.poisson)
         if numbers.shape[1] != self.n_outputs:
             raise ValueError(
                 f"y holds {numbers.shape[1]} numbers an image, the first y {self.n_outputs}."
             )
-        return (numbers - self.mean) / self.scale
+        return numbers
 
     def decode(self, values: np.ndarray) -> np.ndarray:
         """Return numbers on the scale of y."""
-        y = values * self.scale + self.mean
-        return y[:, 0] if self.n_outputs == 1 else y
+        return self._as_given(values * self.scale + self.mean)
+
+    @property
+    def y(self) -> np.ndarray:
+        """The numbers as they were given."""
+        return self._as_given(self._numbers)
+
+    def checked(self, estimator: BaseEstimator, y: Any, n_images: int) -> np.ndarray:
+        """Return other numbers as they are given."""
+        return self._as_given(self._check(y, n_images))
+
+    def _as_given(self, numbers: np.ndarray) -> np.ndarray:
+        return numbers[:, 0] if self.n_outputs == 1 else numbers
 
     def score(self, outputs: np.ndarray, values: np.ndarray, weights: np.ndarray | None) -> float:
         """Return the coefficient of determination."""

@@ -23,10 +23,13 @@ class ValidationScore:
 
     targets : Targets
         What its network learns to say.
+
+    y : ndarray
+        What the validation images show, as scorers are to see it.
     """
 
-    def __init__(self, estimator: Any, targets: Targets) -> None:
-        self.estimator, self.targets = estimator, targets
+    def __init__(self, estimator: Any, targets: Targets, y: np.ndarray) -> None:
+        self.estimator, self.targets, self.y = estimator, targets, y
         self.scorer = None
         if estimator.scoring not in (None, "loss"):
             self.scorer = check_scoring(estimator, estimator.scoring)
@@ -44,5 +47,4 @@ class ValidationScore:
         # A stand-in that has been asked already: no image is read again for its predictions.
         vars(evaluated).update(targets.attributes(), _outputs=lambda X: said)
         options = {} if weights is None else {"sample_weight": weights}
-        score = self.scorer(evaluated, np.arange(len(said)), targets.decode(values), **options)
-        return float(score)
+        return float(self.scorer(evaluated, np.arange(len(said)), self.y, **options))

@@ -378,7 +378,9 @@ class TestBadInput:
             with pytest.raises(ValueError, match=r"too large, those of image 3 first: .* float64"):
                 fitted.transform(X)
         else:
-            assert np.isfinite(fitted.transform(X)).all()
+            features = fitted.transform(X)
+            assert np.isfinite(features).all()
+            assert (np.abs(features).sum(axis=1) > 0.1).all()
 
     @pytest.mark.parametrize("levels", [(), (0,), (1, -2), (1.5,), ((1, 2, 3),), ("a",)])
     def test_levels_that_are_no_grids(self, encoder, levels):
@@ -409,3 +411,14 @@ def test_learnt_numbers_are_counted():
     assert BagOfVisualWords(4, normalize="tf-idf").fit(X).n_parameters_ == 4 * 5 + 4
     assert FisherVectorEncoder(4, pca_components=None).fit(X).n_parameters_ == 4 * 11
     assert FisherVectorEncoder(4, pca_components=3).fit(X).n_parameters_ == 4 * 7 + 5 + 15
+
+
+@pytest.mark.parametrize("normalize", ["power", "intra", "l2"])
+@pytest.mark.parametrize(("dtype", "factor"), [(np.float32, 2.0**66), (np.float64, 2.0**531)])
+def test_vlad_of_values_whose_squares_are_no_numbers(normalize, dtype, factor):
+    sets = np.random.default_rng(0).normal(size=(6, 10, 4)).astype(dtype)
+    fitted = VLADEncoder(3, normalize=normalize, random_state=0).fit(sets)
+    one_word = np.abs(sets) + 1e3  # so far from all that the words are nothing beside them
+    with warnings.catch_warnings(action="error"):
+        features = fitted.transform(one_word * dtype(factor))
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)

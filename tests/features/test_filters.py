@@ -4,9 +4,11 @@ import tracemalloc
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import ndimage, signal
 from skimage import filters
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -396,3 +398,14 @@ def test_signals_whose_length_is_a_square():
         ConvolutionFilter([1, 2, 1]).fit(signals[:, :99])
     with pytest.warns(UserWarning, match=r"images of 10 x 10 .* set image_shape=\(1, 100\)"):
         ConvolutionFilter([1, 2, 1]).fit(signals)
+
+
+def test_an_output_chosen_for_images_is_that_of_rows_later():
+    X = images(4, 6, 6)
+    chosen = ConvolutionFilter().set_output(transform="pandas")
+    assert isinstance(chosen.fit_transform(X), np.ndarray)
+    for rows in (clone(chosen).set_params(flatten=True), chosen.set_params(flatten=True)):
+        assert isinstance(rows.fit_transform(X), pd.DataFrame)
+        assert isinstance(rows.set_output(transform=None).fit_transform(X), pd.DataFrame)
+    chosen.set_params(flatten=False).set_output(transform="default").set_params(flatten=True)
+    assert isinstance(chosen.fit_transform(X), np.ndarray)

@@ -268,3 +268,24 @@ def test_the_same_seed_sets_the_same_images_aside(parts):
         MLPClassifier((8,), early_stopping=True, max_iter=1, random_state=seed).fit(X, y)
     first, second, third = (parts[k][1].tolist() for k in (1, 3, 5))
     assert first == second != third
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("given", [True, False])
+def test_scorers_see_the_numbers_that_were_given(loss, outputs, given):
+    counts = y + 3 if outputs == 1 else np.stack([y + 3, 7 * y], axis=1)
+    seen = []
+
+    def scorer(estimator, X, y):
+        seen.append(y)
+        return r2_score(y, estimator.predict(X))
+
+    network = mlp_of["regressor"](loss=loss, max_iter=1, early_stopping=True, scoring=scorer)
+    if given:
+        network.fit(X, counts, X_val=X[:20], y_val=counts[:20])
+        np.testing.assert_array_equal(seen[0], counts[:20])
+    else:
+        network.fit(X, counts)
+        assert seen[0].shape == (6, *counts.shape[1:])
+        assert np.isin(seen[0], counts).all()
