@@ -19,7 +19,6 @@ from skcnn.images import ImageBatch, ImageFiles, load_image_folder
 _DECODED_BYTES = 2**30
 _LARGEST_OWN_SIDE = 128
 _FALLBACK_SIZE = (64, 64)
-_N_INSPECTED = 1000
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,8 @@ class Data:
 
 def load_data(path: str | None, size: tuple[int, int] | None, mode: str | None) -> Data:
     """Load the digits, a folder of class folders or an .npz file."""
+    if path == "":
+        raise CommandError("DATA is an empty text; leave it out for the digits.")
     if path is not None and Path(path).is_dir():
         return _load_folder(path, size, mode)
     if size is not None or mode is not None:
@@ -142,7 +143,9 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _value_range(images: np.ndarray) -> tuple[float | None, float | None]:
     if images.dtype in (np.uint8, np.uint16):  # skcnn scales both to [0, 1], as it does files
-        return None, None
+        most, full = int(images.max()), np.iinfo(images.dtype).max
+        # Zeros and ones, or ten bits of sixteen: their white is not that of files.
+        return (None, None) if 2 * most > full else (0.0, most / full)
     low, high = float(images.min()), float(images.max())
     return (0.0, 1.0) if low >= 0 and high <= 1 else (min(low, 0.0), high)
 
@@ -169,11 +172,10 @@ def _load_folder(path: str, size: tuple[int, int] | None, mode: str | None) -> D
 
 
 def _inspect_folder(path: str) -> tuple[tuple[int, int], str]:
-    """A size and a mode that suit the images, from the headers of an even selection of files."""
+    """A size and a mode that suit the images, from the headers of the files."""
     filenames = load_image_folder(path, size=(1, 1), verify=False, on_error="skip").filenames
-    selection = filenames[:: -(-len(filenames) // _N_INSPECTED)]
-    sizes = {ImageFiles([name]).size for name in selection}
-    colours = {"grey" if _is_grey(name) else "rgb" for name in selection}
+    sizes = {ImageFiles([name]).size for name in filenames}
+    colours = {"grey" if _is_grey(name) else "rgb" for name in filenames}
     size = sizes.pop() if len(sizes) == 1 else _FALLBACK_SIZE
     size = size if max(size) <= _LARGEST_OWN_SIDE else _FALLBACK_SIZE
     return size, "rgb" if "rgb" in colours else "grey"

@@ -198,7 +198,7 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--mode",
         choices=("rgb", "grey"),
-        help="how the images of a folder are read (default: grey if none has colours)",
+        help="how the images of a folder are read (default: grey if none is stored in colours)",
     )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
@@ -216,7 +216,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         "images",
         metavar="IMAGE",
         nargs="+",
-        help="image files; a folder stands for all image files below it",
+        help="image files; a folder stands for all files below it with names of images",
     )
 
 

@@ -59,7 +59,7 @@ def render_page(comparison: Comparison) -> str:
         _section("Setting", _setting(comparison)),
     )
     style = files(__package__).joinpath("_report.css").read_text(encoding="utf-8")
-    title = f"skcnn: comparison of {len(summaries)} pipelines"
+    title = f"skcnn: comparison of {comparison._how_many()}"
     return _PAGE.format(title=_e(title), style=style, body="\n".join(filter(None, sections)))
 
 
@@ -75,8 +75,7 @@ def _section(title: str, content: str) -> str:
 
 def _header(comparison: Comparison) -> str:
     setting = comparison.setting
-    count = len(comparison.names)
-    what = "1 pipeline" if count == 1 else f"{count} pipelines"
+    what = comparison._how_many()
     facts = (
         f"{setting['n_images']:,} images",
         f"{len(setting['class_counts'])} classes",

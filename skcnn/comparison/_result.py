@@ -272,10 +272,13 @@ class Comparison:
 
         return ComparisonDisplay.from_comparison(self, cost=cost, axes=axes)
 
+    def _how_many(self) -> str:
+        return "1 pipeline" if len(self.names) == 1 else f"{len(self.names)} pipelines"
+
     def __repr__(self) -> str:
         best = find_best(self._summaries())
         parts = [
-            f"{len(self.names)} pipelines, {self.n_folds} folds, {self.setting['scoring']}",
+            f"{self._how_many()}, {self.n_folds} folds, {self.setting['scoring']}",
             f"best: {best.name} {format_score(best.mean_score)} ± {format_score(best.std_score)}"
             if best
             else "",

@@ -30,7 +30,7 @@ def load_image_folder(
     ----------
     path : str or path-like
         The folder. Its sub-folders, in alphabetical order, are the classes; each is searched in
-        depth. Hidden files and folders are passed over.
+        depth, through links too. Hidden files and folders are passed over.
 
     size : (int, int) or None, default=None
         Height and width of the images. None takes the first file's, and then all must have it.
@@ -41,7 +41,7 @@ def load_image_folder(
     on_error : {"raise", "skip"}, default="raise"
         What to do about a file that is no image, is damaged, or is of another size with
         ``size=None``: raise the error that names it, or drop it with a warning that counts and
-        lists what was dropped.
+        lists what was dropped. So it is with a folder that may not be read.
 
     verify : bool, default=True
         Decode every file once now, so that damaged files are found before any work is done. False
@@ -65,6 +65,9 @@ def load_image_folder(
     ------
     NotADirectoryError
         If `path` is no folder.
+
+    PermissionError
+        If a folder below it may not be read and `on_error` is "raise".
 
     ValueError
         If it holds no class folders or no images, or a parameter is wrong.
@@ -92,7 +95,7 @@ def load_image_folder(
     ImageFiles(
         [], size=(1, 1) if size is None else size, mode=mode
     )  # refuses a wrong size or mode before any work
-    filenames, labels = _list_files(Path(path))
+    filenames, labels = _list_files(Path(path), on_error)
     good = _readable(filenames, labels, size, mode, on_error, verify)
     names, target = np.unique(labels[good], return_inverse=True)
     return Bunch(
@@ -103,14 +106,23 @@ def load_image_folder(
     )
 
 
-def _list_files(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def _list_files(folder: Path, on_error: str) -> tuple[np.ndarray, np.ndarray]:
     """Return all candidate files and the name of the class folder that each lies in."""
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder.")
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and _visible(entry))
     if not classes:
         raise ValueError(f"{folder} holds no sub-folders: one sub-folder of images a class wanted.")
-    files = [(file, entry.name) for entry in classes for file in _files_below(entry)]
+    unreadable: list[OSError] = []
+    files = [(file, entry.name) for entry in classes for file in files_below(entry, unreadable)]
+    if unreadable and on_error == "raise":
+        raise unreadable[0]
+    if unreadable:
+        warnings.warn(
+            f"{len(unreadable)} folders cannot be read and are passed over, {unreadable[0]} first.",
+            UserWarning,
+            stacklevel=3,
+        )
     empty = sorted({entry.name for entry in classes} - {name for _, name in files})
     if empty:
         raise ValueError(f"{folder} has class folders without any file: {', '.join(empty)}.")
@@ -119,10 +131,19 @@ def _list_files(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _files_below(folder: Path) -> list[Path]:
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+def files_below(folder: str | os.PathLike[str], unreadable: list[OSError]) -> list[Path]:
+    """Return the files in a folder and all below it, but hidden ones, in alphabetical order.
+
+    Links to folders are followed. The errors of folders that cannot be read go to `unreadable`.
+    """
+    top = os.fspath(folder)
+    found, seen = [], {os.path.realpath(top)}
+    for parent, folders, files in os.walk(top, onerror=unreadable.append, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(parent, name)) for name in sorted(folders)}
+        folders[:] = [
+            name for name, place in real.items() if _visible(Path(name)) and place not in seen
+        ]
+        seen.update(real[name] for name in folders)
         found += [Path(parent, name) for name in files if _visible(Path(name))]
     return sorted(found)
 

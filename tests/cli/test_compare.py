@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,8 @@ from PIL import Image
 
 import skcnn
 from skcnn.cli import main
-from tests.cli.helpers import FAST, OUTPUTS, digits, save_npz, words
+from skcnn.cli._data import load_data
+from tests.cli.helpers import FAST, OUTPUTS, digits, save_npz, usage_error, words
 
 
 class TestHelp:
@@ -120,6 +122,20 @@ class TestCompare:
         assert "\x1b" not in captured.out + captured.err
         assert sorted(os.listdir("out")) == OUTPUTS
         assert os.listdir() == ["out"]
+
+    def test_one_file_in_colours_of_very_many(self, digit_folder, capsys):
+        shutil.copytree(digit_folder, "copy")
+        folder = next(path for path in Path("copy").iterdir())
+        grey = next(folder.glob("*.png"))
+        for number in range(1200):
+            os.link(grey, folder / f"more{number}.png")
+        Image.new("RGB", (5, 7)).save(folder / "more501x.png")
+        load_data("copy", None, None)
+        assert "Reading the images as 64x64 rgb" in capsys.readouterr().err
+
+    def test_no_data_is_not_the_working_directory(self, digit_folder, capsys, monkeypatch):
+        monkeypatch.chdir(digit_folder)
+        assert "DATA is an empty text" in usage_error(["compare", "", *FAST], capsys)
 
     def test_table(self, digit_folder):
         main(["compare", str(digit_folder), "--output", "out", "--quiet", *FAST])

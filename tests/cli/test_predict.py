@@ -14,6 +14,7 @@ from sklearn.calibration import CalibratedClassifierCV
 import skcnn
 from skcnn.cli import main
 from tests.cli.helpers import FAST, digits, save_npz, usage_error
+from tests.images.containers import forbid
 
 
 class TestPredict:
@@ -30,11 +31,21 @@ class TestPredict:
 
     def test_folders_stand_for_their_images(self, model, digit_folder, capsys):
         shutil.copytree(digit_folder, "copy")
-        for name in ("copy/one [1]/notes.txt", "copy/.hidden.png"):
+        os.mkdir("copy/.cache")
+        names = ("one [1]/notes.txt", ".hidden.png", ".cache/a.png", "paper.pdf", "data.h5")
+        for name in (f"copy/{name}" for name in names):
             with open(name, "w") as file:
                 file.write("no image")
         assert main(["predict", str(model), "copy"]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 36
+
+    def test_folders_that_cannot_be_read_are_told(self, model, digit_folder, capsys, monkeypatch):
+        shutil.copytree(digit_folder, "copy")
+        forbid(monkeypatch, "copy/one [1]")
+        assert main(["predict", str(model), "copy"]) == 1
+        captured = capsys.readouterr()
+        assert 0 < len(captured.out.splitlines()) < 36
+        assert captured.err == "skcnn predict: copy/one [1]: Permission denied\n"
 
     def test_bad_images_among_good_ones(self, model, digit_folder, capsys):
         good = str(next(digit_folder.rglob("00.png")))
@@ -61,6 +72,8 @@ class TestPredict:
             (255.0, np.float32, (64,)),
             (255.0, np.uint8, (8, 8, 1)),
             (65535.0, np.uint16, (8, 8)),
+            (16.0, np.uint8, (8, 8)),  # whose largest number is far from the type's
+            (1023.0, np.uint16, (8, 8)),
         ],
     )
     def test_files_are_read_on_the_scale_of_the_arrays(self, scale, dtype, layout, capsys):

@@ -1,6 +1,7 @@
 import io
 import os
 import pickle
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -154,3 +155,29 @@ class TestFiles:
             getattr(comparison, write)(tmp_path / "out")
         assert (tmp_path / "out").read_text() == "old"
         assert os.listdir(tmp_path) == ["out"]
+
+    def test_a_link_stays_one(self, comparison, tmp_path, write):
+        (tmp_path / "folder").mkdir()
+        (tmp_path / "folder" / "real").write_text("old")
+        (tmp_path / "out").symlink_to(tmp_path / "folder" / "real")
+        getattr(comparison, write)(tmp_path / "out")
+        assert (tmp_path / "out").is_symlink()
+        assert (tmp_path / "folder" / "real").read_text(encoding="utf-8") != "old"
+        assert os.listdir(tmp_path / "folder") == ["real"]
+
+    def test_a_pipe_is_written_to(self, comparison, tmp_path, write):
+        os.mkfifo(tmp_path / "pipe")
+        received = []
+        reader = Thread(target=lambda: received.append((tmp_path / "pipe").read_bytes()))
+        reader.start()
+        getattr(comparison, write)(tmp_path / "pipe")
+        reader.join()
+        getattr(comparison, write)(tmp_path / "file")
+        assert received == [(tmp_path / "file").read_bytes()]
+        assert (tmp_path / "pipe").is_fifo()
+
+    def test_paths_that_cannot_be_written_to(self, comparison, tmp_path, write):
+        with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+            getattr(comparison, write)(tmp_path)
+        with pytest.raises(FileNotFoundError, match=f"{tmp_path / 'nowhere' / 'out'}'$"):
+            getattr(comparison, write)(tmp_path / "nowhere" / "out")

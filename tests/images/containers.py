@@ -1,5 +1,8 @@
 """Containers of images that count what is read from them."""
 
+import errno
+import os
+
 import numpy as np
 
 
@@ -38,3 +41,15 @@ def random_images(shape, dtype, seed=0):
         return rng.random(shape) < 0.5
     info = np.iinfo(dtype)
     return rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
+
+
+def forbid(monkeypatch, folder):
+    """Pretend that a folder may not be listed; tests may be run by one who may list all."""
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.realpath(path) == os.path.realpath(folder):
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)

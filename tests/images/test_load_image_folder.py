@@ -12,6 +12,7 @@ from sklearn.datasets import load_files
 
 from skcnn import load_image_folder
 from skcnn.images import ImageFiles, UnreadableImageError
+from tests.images.containers import forbid
 
 
 def save(path, brightness=0, size=(5, 6)):
@@ -237,3 +238,22 @@ def test_size_may_be_an_array(pets):
 def test_the_bunch_can_be_pickled(pets):
     data = pickle.loads(pickle.dumps(load_image_folder(pets)))
     assert data.images[:].shape == (5, 5, 6, 3)
+
+
+def test_folders_that_cannot_be_read(pets, monkeypatch):
+    forbid(monkeypatch, pets / "cat" / "more")
+    with pytest.raises(PermissionError, match="more"):
+        load_image_folder(pets)
+    with pytest.warns(UserWarning, match=r"1 folders cannot be read and are passed over, .*more"):
+        data = load_image_folder(pets, on_error="skip")
+    assert len(data.images) == 4
+
+
+def test_links_to_folders_are_followed_but_not_round_and_round(pets, tmp_path):
+    save(tmp_path / "elsewhere" / "d.png", 60)
+    os.symlink(tmp_path / "elsewhere", pets / "cat" / "linked", target_is_directory=True)
+    os.symlink(pets / "cat", pets / "cat" / "round", target_is_directory=True)
+    data = load_image_folder(pets)
+    names = [os.path.relpath(name, pets) for name in data.filenames]
+    assert names == ["cat/a.png", "cat/linked/d.png", "cat/more/c.png", "cat/n.png",
+                     "dog/0.png", "dog/1.png"]  # fmt: skip
