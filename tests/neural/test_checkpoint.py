@@ -551,7 +551,8 @@ def test_functions_without_a_module(digits, tmp_path):
         return images
 
     change.__module__ = None
-    make("adam", checkpoint=tmp_path / "state", augment=change).fit(*digits)
+    fitted = make("adam", checkpoint=tmp_path / "state", augment=change).fit(*digits)
+    assert_same(fitted, make("adam", augment=change).fit(*digits))
 
 
 def test_texts_of_functions_are_those_of_other_processes():
