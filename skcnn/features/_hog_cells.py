@@ -60,8 +60,8 @@ def cell_sums(
     images.flags.writeable = False  # one compiled kernel for memory-mapped and other arrays
     work = np.float64 if images.dtype == np.float64 else np.float32
     # Quotients and square roots are rounded relative to the values, not to their small differences,
-    # by which the strongest of several channels is chosen.
-    rough = not take_sqrt and (c == 1 or (c == 3 and images.dtype == np.float32))
+    # by which the strongest of several channels is chosen: in float64 that can be seen.
+    rough = not take_sqrt and (c == 1 or work == np.float32)
     strip = max(1, min(h, _STRIP // w))
     values = np.empty((c, (strip + 2) * w), work if rough else np.float64)
     scratch = np.empty((2, strip * w), values.dtype)

@@ -26,8 +26,8 @@ _SURE, _SURE_IN_DOUBLE = 6e-6, 1e-7
 _SMALLEST, _LARGEST = 1e-30, 1e37
 # Makes 0 / 0 zero and is lost, in float64 too, beside the sides of what is not below the smallest.
 _NOT_ZERO = 1e-37
-# Relative difference of two squares in float64 whose roots are not told apart.
-_TIE = 1e-14
+# Relative difference of two squares, in float64 and float32, that rounding may have made.
+_TIE, _TIE_IN_SINGLE = 1e-14, 1e-6
 
 
 @kernel("contract")
@@ -50,8 +50,8 @@ def sum_cells(
 
     rough : bool
         Take the gradients of the images as they are stored, in float32 if `values` says so, and
-        those of doubtful pixels again. For grey images, and three channels of float32, without
-        square roots. Gradients are otherwise scikit-image's to the last bit if `values` is float64.
+        those of doubtful pixels again. Not for square roots, nor for several channels in float64.
+        Gradients are otherwise scikit-image's to the last bit if `values` is float64.
 
     cell : (int, int)
         Height and width of a cell.
@@ -114,7 +114,7 @@ def sum_cells(
                 for j in range(0, n, w):
                     dx[j], dx[j + w - 1] = 0, 0
             else:
-                _take_strongest(values, begin * w, w, dx, dy, places)
+                _take_strongest(values, begin * w, w, divisor if rough else 1.0, dx, dy, places)
             n_doubtful = _find_places(
                 dx, dy, first, past, past // columns, edges_exact, magnitudes, places
             )
@@ -210,90 +210,109 @@ def _neighbours(pixels, width, n):
 
 
 @part("contract")
-def _take_strongest(values, start, width, dx, dy, ties):
+def _take_strongest(values, start, width, divisor, dx, dy, ties):
     """Take the gradients of the channel where they are strongest, the first of equals.
 
-    That is decided in float64, which more channels than three, or fewer, have to be in.
+    Where squares in the precision of `values` do not tell, and at the borders, that is decided for
+    one pixel after the other. `divisor` is what the values are yet to be divided by.
     """
     n, c = len(dx), len(values)
-    n_ties = 0
+    real = values.dtype.type
+    tie = real(_TIE_IN_SINGLE if values.itemsize == 4 else _TIE)
+    n_ties = np.int32(0)
     if c == 3:  # at once, which is faster
         left_0, right_0, above_0, below_0 = _neighbours(values[0, start:], width, n)
         left_1, right_1, above_1, below_1 = _neighbours(values[1, start:], width, n)
         left_2, right_2, above_2, below_2 = _neighbours(values[2, start:], width, n)
         for j in range(n):
-            x, y = _minus(right_0[j], left_0[j]), _minus(below_0[j], above_0[j])
-            other_x, other_y = _minus(right_1[j], left_1[j]), _minus(below_1[j], above_1[j])
-            x, y, tied = _stronger(x, y, other_x, other_y)
-            other_x, other_y = _minus(right_2[j], left_2[j]), _minus(below_2[j], above_2[j])
-            x, y, tied_too = _stronger(x, y, other_x, other_y)
+            x, y = right_0[j] - left_0[j], below_0[j] - above_0[j]
+            x, y, near = _stronger(x, y, right_1[j] - left_1[j], below_1[j] - above_1[j], tie)
+            x, y, near_too = _stronger(x, y, right_2[j] - left_2[j], below_2[j] - above_2[j], tie)
             dx[j], dy[j] = x, y
-            ties[j] = 1 if tied | tied_too else 0
-            n_ties += tied | tied_too
+            ties[j] = 1 if near | near_too else 0
+            n_ties = np.int32(n_ties + np.int32(near | near_too))
     else:
         _take_gradients(values[0, start:], width, dx, dy)
         ties[:n] = 0
         for channel in range(1, c):
             left, right, above, below = _neighbours(values[channel, start:], width, n)
             for j in range(n):
-                x, y = _minus(right[j], left[j]), _minus(below[j], above[j])
-                dx[j], dy[j], tied = _stronger(dx[j], dy[j], x, y)
-                ties[j] |= np.uint32(1 if tied else 0)
-                n_ties += tied
-    _settle_ties(values, start, width, dx, dy, ties, n_ties)
+                x, y = right[j] - left[j], below[j] - above[j]
+                dx[j], dy[j], near = _stronger(dx[j], dy[j], x, y, tie)
+                ties[j] |= np.uint32(1 if near else 0)
+                n_ties = np.int32(n_ties + np.int32(near))
+    _settle_ties(values, start, width, divisor, dx, dy, ties, n_ties)
 
 
 @part("contract")
-def _settle_ties(values, start, width, dx, dy, ties, n_ties):
-    """Take the strongest gradients where squares do not tell, and at the borders."""
-    for row in range(0, len(dx), width):
-        n_in_row = 0
-        for j in range(row, row + width if n_ties > 0 else row):
-            n_in_row += ties[j]
-        for j in range(row, row + width if n_in_row > 0 else row):
-            if ties[j]:
-                _ask_hypot(values[:, start + j :], width, dx, dy, j)
-        _take_vertical(values[:, start + row :], width, dx, dy, row)
-        _take_vertical(values[:, start + row + width - 1 :], width, dx, dy, row + width - 1)
+def _stronger(x, y, other_x, other_y, tie):
+    """Return the stronger of two gradients, and whether that needs a closer look.
 
-
-@part("contract")
-def _ask_hypot(values, width, dx, dy, j):
-    """Take the gradient of a pixel that is strongest as hypot rounds it, the first of equals."""
-    strongest = -1.0
-    for channel in range(len(values)):
-        x = _minus(values[channel, width + 1], values[channel, width - 1])
-        y = _minus(values[channel, 2 * width], values[channel, 0])
-        strength = math.hypot(y, x)
-        if strength > strongest:
-            dx[j], dy[j], strongest = x, y, strength
-
-
-@part("contract")
-def _take_vertical(values, width, dx, dy, j):
-    """Take the strongest gradient of a pixel at the border, where those by columns are zero."""
-    strongest = -1.0
-    for channel in range(len(values)):
-        y = _minus(values[channel, 2 * width], values[channel, 0])
-        if abs(y) > strongest:
-            dx[j], dy[j], strongest = 0.0, y, abs(y)
-
-
-@part("contract")
-def _minus(a, b):
-    return np.float64(a) - np.float64(b)
-
-
-@part("contract")
-def _stronger(x, y, other_x, other_y):
-    """Return the stronger of two gradients, and whether only hypot can tell them apart."""
+    It needs none where they are the same but for their sign.
+    """
     square = x * x + y * y
     difference = other_x * other_x + other_y * other_y - square
-    near = not (abs(difference) > _TIE * square)
-    better = difference > _TIE * square
-    a, b, other_a, other_b = abs(x), abs(y), abs(other_x), abs(other_y)
-    alike = ((a == other_a) & (b == other_b)) | ((a == other_b) & (b == other_a))
-    return other_x if better else x, other_y if better else y, near & (not alike)
+    margin = tie * square + np.float32(_SMALLEST)
+    same = ((x == other_x) & (y == other_y)) | ((x == -other_x) & (y == -other_y))
+    better = difference > margin
+    near = (not (abs(difference) > margin)) & (not same)
+    return other_x if better else x, other_y if better else y, near
+
+
+@part("contract")
+def _settle_ties(values, start, width, divisor, dx, dy, ties, n_ties):
+    """Take the strongest gradients where squares did not tell, and at the borders."""
+    n = np.uint32(0)
+    for j in range(len(dx) if n_ties > 0 else 0):  # the places of the ties, one after the other
+        tied = ties[j]
+        ties[n] = j
+        n += tied
+    for k in range(n):
+        _look_closer(values, start, width, divisor, dx, dy, ties[k])
+    for left in range(0, len(dx), width):
+        _take_vertical(values, start, width, dx, dy, left)
+        _take_vertical(values, start, width, dx, dy, left + width - 1)
+
+
+@part("contract")
+def _look_closer(values, start, width, divisor, dx, dy, j):
+    """Take the strongest gradient of a pixel by squares in float64, or as hypot rounds it.
+
+    Quotients that rounding has made different tell too, as they do in scikit-image.
+    """
+    x, y = _gradient(values[0], start + np.int64(j), width, divisor)
+    for channel in range(1, len(values)):
+        other_x, other_y = _gradient(values[channel], start + np.int64(j), width, divisor)
+        square = x * x + y * y
+        difference = other_x * other_x + other_y * other_y - square
+        a, b, other_a, other_b = abs(x), abs(y), abs(other_x), abs(other_y)
+        alike = ((a == other_a) & (b == other_b)) | ((a == other_b) & (b == other_a))
+        near = not (abs(difference) > _TIE * square + _SMALLEST)
+        better = (difference > 0) & (not alike)
+        if near & (not alike):  # seldom
+            better = math.hypot(other_y, other_x) > math.hypot(y, x)
+        x, y = other_x if better else x, other_y if better else y
+    dx[j], dy[j] = x * divisor, y * divisor
+
+
+@part("contract")
+def _gradient(values, place, width, divisor):
+    """Return the gradient of a pixel of the divided image in float64, by column and by row."""
+    left, right = np.float64(values[place + width - 1]), np.float64(values[place + width + 1])
+    above, below = np.float64(values[place]), np.float64(values[place + 2 * width])
+    if divisor != 1.0:
+        return right / divisor - left / divisor, below / divisor - above / divisor
+    return right - left, below - above
+
+
+@part("contract")
+def _take_vertical(values, start, width, dx, dy, j):
+    """Take the strongest gradient of a pixel at the border, where those by columns are zero."""
+    strongest = 0.0
+    for channel in range(len(values)):
+        _, y = _gradient(values[channel], start + j, width, 1.0)
+        strongest = y if abs(y) > abs(strongest) else strongest
+    dx[j], dy[j] = 0.0, strongest
 
 
 @part("contract")

@@ -187,6 +187,20 @@ def test_equally_strong_channels_are_chosen_between_as_scikit_image_does(channel
     np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("difference", [1e-9, 1e-7, 1e-6, 1e-3])
+def test_channels_nearly_alike_are_chosen_between_as_scikit_image_does(channels, difference):
+    # One picture in each channel, turned and mirrored, so that directions differ at equal size.
+    rng = np.random.RandomState(0)
+    picture = rng.rand(40, 40).round(2)
+    turned = (picture, picture.T, picture[::-1], picture[:, ::-1])
+    images = np.stack(turned[:channels], axis=-1)[None]
+    images = (images + difference * rng.rand(*images.shape)).astype(np.float32)
+    features = HOGExtractor(9, (5, 5)).fit_transform(images)
+    expected = reference(images.astype(np.float64), orientations=9, pixels_per_cell=(5, 5))
+    np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("orientations", [8, 12, 28, 180])
 def test_unsigned_levels_near_the_edge_of_a_bin_fall_on_scikit_images_side(orientations):
     # Of v / 255 many differences along a diagonal are equal but for rounding.
