@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from skcnn.neural._grey_block import GreyBlock, Layers, joined
 from skcnn.neural._kinds import is_altered
 from skcnn.neural._modules import FlattenImages
 from skcnn.neural._pooling import TileMaxima
@@ -25,14 +26,22 @@ def as_function(network: nn.Module) -> _Function:
     """
     if type(network) is not nn.Sequential or any(map(is_altered, network.modules())):
         return network
-    steps = [_layer(layer) for layer in network if not isinstance(layer, nn.Identity)]
+    layers = [layer for layer in network if not isinstance(layer, nn.Identity)]
+    return _in_order([_block(some) for some in joined(layers)])
 
+
+def _in_order(steps: list[_Function]) -> _Function:
     def compute(values: torch.Tensor) -> torch.Tensor:
         for step in steps:
             values = step(values)
         return values
 
     return compute
+
+
+def _block(layers: Layers) -> _Function:
+    steps = [_layer(layer) for layer in layers]
+    return steps[0] if len(steps) == 1 else GreyBlock(layers, _in_order(steps))
 
 
 def _layer(layer: nn.Module) -> _Function:

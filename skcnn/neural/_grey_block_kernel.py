@@ -1,0 +1,160 @@
+"""Convolution of grey images, maxima of tiles and ReLU in one pass over the pixels, compiled.
+
+With one channel to read, a library's convolution moves more than it multiplies: the maps that it
+writes are 25 times the image or more, and three of four of their values are thrown away by the
+pooling. Here a tile's four values are computed side by side and only the largest is written.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from skcnn._compiled import kernel, part
+
+# The number in place of a position where ReLU has cut a maximum off.
+CUT = 4
+
+
+@kernel("contract")
+def tile_maxima_of_convolution(
+    images: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    floor: float,
+    maxima: np.ndarray,
+    where: np.ndarray | None,
+) -> None:
+    """Write the maxima of tiles of 2 x 2 of the convolved images, and where each was.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, h, w)
+        The images, with the zeros around them that belong to the convolution.
+
+    weight : ndarray of shape (9, c)
+        Kernels of 3 x 3, row by row.
+
+    bias : ndarray of shape (c,)
+        What is added to each map.
+
+    floor : float
+        What smaller maxima become: 0 for ReLU, minus infinity to keep them.
+
+    maxima : ndarray of shape (n, (h - 2) // 2, (w - 2) // 2, c)
+        Gets the maxima; NaN if there is one in the tile.
+
+    where : ndarray of uint8, of the same shape, or None
+        Gets the position of the first of equal maxima in its tile counted row by row, or `CUT`.
+    """
+    n, rows, columns, channels = maxima.shape
+    real = maxima.dtype.type
+    least = real(floor)
+    for image in range(n):
+        for row in range(rows):
+            for column in range(columns):
+                (
+                    (a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3),
+                ) = _patch(images[image], 2 * row, 2 * column)  # fmt: skip
+                largest = maxima[image, row, column]
+                for k in range(channels):
+                    w0, w1, w2 = weight[0, k], weight[1, k], weight[2, k]
+                    w3, w4, w5 = weight[3, k], weight[4, k], weight[5, k]
+                    w6, w7, w8 = weight[6, k], weight[7, k], weight[8, k]
+                    best = (
+                        a0 * w0 + a1 * w1 + a2 * w2
+                        + b0 * w3 + b1 * w4 + b2 * w5
+                        + c0 * w6 + c1 * w7 + c2 * w8
+                    )  # fmt: skip
+                    second = (
+                        a1 * w0 + a2 * w1 + a3 * w2
+                        + b1 * w3 + b2 * w4 + b3 * w5
+                        + c1 * w6 + c2 * w7 + c3 * w8
+                    )  # fmt: skip
+                    third = (
+                        b0 * w0 + b1 * w1 + b2 * w2
+                        + c0 * w3 + c1 * w4 + c2 * w5
+                        + d0 * w6 + d1 * w7 + d2 * w8
+                    )  # fmt: skip
+                    fourth = (
+                        b1 * w0 + b2 * w1 + b3 * w2
+                        + c1 * w3 + c2 * w4 + c3 * w5
+                        + d1 * w6 + d2 * w7 + d3 * w8
+                    )  # fmt: skip
+                    position = np.uint8(0)
+                    larger = (second > best) | (second != second)
+                    best = second if larger else best
+                    position = np.uint8(1) if larger else position
+                    larger = (third > best) | (third != third)
+                    best = third if larger else best
+                    position = np.uint8(2) if larger else position
+                    larger = (fourth > best) | (fourth != fourth)
+                    best = fourth if larger else best
+                    position = np.uint8(3) if larger else position
+                    best += bias[k]
+                    is_cut = best <= least
+                    largest[k] = least if is_cut else best
+                    if where is not None:
+                        where[image, row, column, k] = np.uint8(CUT) if is_cut else position
+
+
+@kernel("contract")
+def gradients_of_kernels(
+    images: np.ndarray, gradient: np.ndarray, where: np.ndarray, sums: np.ndarray
+) -> None:
+    """Write the gradients of kernels and biases.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, h, w)
+        The images, as above.
+
+    gradient : ndarray of shape (n, (h - 2) // 2, (w - 2) // 2, c)
+        Gradient of the maxima.
+
+    where : ndarray of uint8, of the same shape
+        Where they were.
+
+    sums : ndarray of shape (10, c)
+        Gets the gradients of the nine weights of each kernel, and of its bias.
+    """
+    n, rows, columns, channels = gradient.shape
+    nothing = gradient.dtype.type(0)
+    own = np.empty_like(sums)  # of one image: sums of fewer numbers are rounded less
+    sums[:] = 0
+    for image in range(n):
+        own[:] = 0
+        for row in range(rows):
+            for column in range(columns):
+                (
+                    (a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3),
+                ) = _patch(images[image], 2 * row, 2 * column)  # fmt: skip
+                values, at = gradient[image, row, column], where[image, row, column]
+                for k in range(channels):
+                    value, position = values[k], at[k]
+                    first = value if position == 0 else nothing
+                    second = value if position == 1 else nothing
+                    third = value if position == 2 else nothing
+                    fourth = value if position == 3 else nothing
+                    own[0, k] += first * a0 + second * a1 + third * b0 + fourth * b1
+                    own[1, k] += first * a1 + second * a2 + third * b1 + fourth * b2
+                    own[2, k] += first * a2 + second * a3 + third * b2 + fourth * b3
+                    own[3, k] += first * b0 + second * b1 + third * c0 + fourth * c1
+                    own[4, k] += first * b1 + second * b2 + third * c1 + fourth * c2
+                    own[5, k] += first * b2 + second * b3 + third * c2 + fourth * c3
+                    own[6, k] += first * c0 + second * c1 + third * d0 + fourth * d1
+                    own[7, k] += first * c1 + second * c2 + third * d1 + fourth * d2
+                    own[8, k] += first * c2 + second * c3 + third * d2 + fourth * d3
+                    own[9, k] += first + second + third + fourth
+        sums += own
+
+
+@part("contract")
+def _patch(image: np.ndarray, top: int, left: int) -> tuple[tuple, ...]:
+    """Return the pixels that the four convolutions of a tile see, row by row."""
+    first, second, third, fourth = image[top], image[top + 1], image[top + 2], image[top + 3]
+    return (
+        (first[left], first[left + 1], first[left + 2], first[left + 3]),
+        (second[left], second[left + 1], second[left + 2], second[left + 3]),
+        (third[left], third[left + 1], third[left + 2], third[left + 3]),
+        (fourth[left], fourth[left + 1], fourth[left + 2], fourth[left + 3]),
+    )
