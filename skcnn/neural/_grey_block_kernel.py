@@ -13,6 +13,8 @@ from skcnn._compiled import kernel, part
 
 # The number in place of a position where ReLU has cut a maximum off.
 CUT = 4
+# Places of a kernel whose pixels are copied side by side at a time: they stay in the cache.
+_STRIP = 512
 
 
 @kernel("contract")
@@ -146,6 +148,47 @@ def gradients_of_kernels(
                     own[8, k] += first * c2 + second * c3 + third * d2 + fourth * d3
                     own[9, k] += first + second + third + fourth
         sums += own
+
+
+@kernel("contract", "reassoc")
+def products_of_pixels(images: np.ndarray, products: np.ndarray) -> None:
+    """Write the sums, over all places of a kernel, of the products of the pixels that it sees.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, h, w)
+        The images, as above.
+
+    products : float64 ndarray of shape (10, 10)
+        Gets the sums for each pair of the nine pixels; the tenth is 1, so that its row has the sums
+        of the pixels, and at its end their number.
+    """
+    n, height, width = images.shape[0], images.shape[1] - 2, images.shape[2] - 2
+    most = max(1, _STRIP // width)
+    pixels = np.ones((10, most * width))
+    products[:] = 0
+    for image in range(n):
+        for top in range(0, height, most):
+            n_rows = min(most, height - top)
+            for number in range(9):
+                down, right = number // 3, number % 3
+                for row in range(n_rows):
+                    line = images[image, top + row + down, right : right + width]
+                    into = pixels[number, row * width : (row + 1) * width]
+                    for column in range(width):
+                        into[column] = line[column]
+            size = n_rows * width
+            for number in range(10):
+                one = pixels[number, :size]
+                for second in range(number, 10):
+                    other = pixels[second, :size]
+                    total = 0.0
+                    for k in range(size):
+                        total += one[k] * other[k]
+                    products[number, second] += total
+    for number in range(10):
+        for second in range(number):
+            products[number, second] = products[second, number]
 
 
 @part("contract")

@@ -55,7 +55,7 @@ def is_known(network: nn.Module) -> bool:
     There is nothing in such a network that its layers do not show: no hook, no random number but
     those of its dropout layers.
     """
-    layers = all(_is_apart(layer) or _is_plain_norm(layer) for layer in network.modules())
+    layers = all(_is_apart(layer) or is_plain_norm(layer) for layer in network.modules())
     return layers and not _has_gradient_hooks(network)
 
 
@@ -82,7 +82,7 @@ def _is_apart(layer: nn.Module) -> bool:
     return (type(layer) in _APART or flattens) and not is_altered(layer)
 
 
-def _is_plain_norm(layer: nn.Module) -> bool:
+def is_plain_norm(layer: nn.Module) -> bool:
     if type(layer) not in NORMS or is_altered(layer):
         return False
     return bool(layer.affine and layer.track_running_stats and layer.momentum is not None)

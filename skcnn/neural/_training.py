@@ -20,7 +20,7 @@ from skcnn.neural._averaging import WeightAverage
 from skcnn.neural._batches import Batch, TrainingBatches
 from skcnn.neural._dense_step import DenseStep, is_dense
 from skcnn.neural._flat import FlatParameters, is_finite
-from skcnn.neural._grey_block import train_through
+from skcnn.neural._grey_training import train_through
 from skcnn.neural._kinds import treats_images_apart
 from skcnn.neural._losses import Loss
 from skcnn.neural._optimizers import OPTIMIZERS

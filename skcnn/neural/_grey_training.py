@@ -1,0 +1,167 @@
+"""The first layers of a network for grey images, trained as one.
+
+In a plain network their maps, larger than all others, are written and read a dozen times a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from skcnn.neural._grey_block import (
+    floor_of,
+    joined,
+    maxima_of,
+    numbers_of,
+    suits,
+    with_margins,
+)
+from skcnn.neural._kinds import NORMS, is_altered, torch_is_altered
+from skcnn.neural._maps import as_images
+from skcnn.neural._team_norm import Exchange, SharedNorm
+
+
+def train_through(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Return a network's outputs in training mode, ready for their gradients to be asked for."""
+    if type(network) is not nn.Sequential or is_altered(network) or torch_is_altered():
+        return network(inputs)
+    values = inputs
+    for layers in joined(list(network)):
+        if len(layers) > 1 and not values.requires_grad and suits(values, layers):
+            values = _through_block(values, *layers)
+        else:
+            for layer in layers:
+                values = layer(values)
+    return values
+
+
+def _through_block(maps: torch.Tensor, *layers: nn.Module) -> torch.Tensor:
+    convolution: Any = layers[0]
+    norm: Any = layers[1]
+    weight, bias = convolution.weight, convolution.bias
+    images, floor = with_margins(maps, convolution.padding), floor_of(layers)
+    if isinstance(norm, SharedNorm):
+        return _NormedBlock.apply(weight, bias, *norm.parameters(), images, floor, norm)
+    if isinstance(norm, NORMS):
+        alone = SharedNorm(norm, Exchange(1), 0)
+        return _NormedBlock.apply(weight, bias, *norm.parameters(), images, floor, alone)
+    return _Block.apply(weight, bias, images, floor)
+
+
+class _Block(torch.autograd.Function):
+    """Convolution, maxima of tiles, and what is less than a floor replaced by it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        images: np.ndarray,
+        floor: float,
+    ) -> torch.Tensor:
+        return _computed(ctx, images, numbers_of(weight, bias), floor, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        sums = _sums(ctx, gradient)
+        of_bias = torch.from_numpy(sums[9]) if ctx.needs_input_grad[1] else None
+        return _as_kernels(sums[:9]), of_bias, None, None
+
+
+class _NormedBlock(torch.autograd.Function):
+    """The same with batch normalisation after the convolution.
+
+    Mean and variance of a convolution follow from those of the pixels that its kernel sees: with
+    their mean m and covariance C a kernel w has the mean w'm and the variance w'Cw. So its outputs
+    need not be known before they are normalised: they come from weights that do both.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        scale: torch.Tensor,
+        shift: torch.Tensor,
+        images: np.ndarray,
+        floor: float,
+        norm: SharedNorm,
+    ) -> torch.Tensor:
+        from skcnn.neural._grey_block_kernel import products_of_pixels  # imports numba
+
+        products = np.empty((10, 10))
+        products_of_pixels(images, products)
+        products = np.sum(norm.of_all(products), axis=0)
+        n_values = int(products[9, 9])
+        ctx.mean = products[9, :9] / n_values
+        ctx.covariance = products[:9, :9] / n_values - np.outer(ctx.mean, ctx.mean)
+
+        ctx.kernels = _doubles(numbers_of(weight, None)[0])
+        means = ctx.mean @ ctx.kernels
+        variances = (ctx.kernels * (ctx.covariance @ ctx.kernels)).sum(axis=0).clip(0)
+        ctx.inverse = 1 / np.sqrt(variances + norm.norm.eps)
+        ctx.factor = _doubles(scale) * ctx.inverse
+        offsets = _doubles(shift) - ctx.factor * means
+        numbers = _rounded(images.dtype, ctx.factor * ctx.kernels, offsets)
+        means = means if bias is None else means + _doubles(bias)
+        moving = [torch.from_numpy(v) for v in _rounded(images.dtype, means, variances)]
+        norm.follow(moving[0], moving[1], n_values)
+        return _computed(ctx, images, numbers, floor, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        sums = _sums(ctx, gradient)
+        of_shift = sums[9].astype(np.float64)
+        of_folded = sums[:9] - np.outer(ctx.mean, of_shift)
+        of_factor = (of_folded * ctx.kernels).sum(axis=0)
+        # A larger kernel has a larger variance, by which its outputs are divided.
+        shrinking = of_factor * ctx.factor * ctx.inverse**2
+        of_kernels = ctx.factor * of_folded - shrinking * (ctx.covariance @ ctx.kernels)
+        of_scale = of_factor * ctx.inverse
+        # What a bias adds is taken away again.
+        of_bias = gradient.new_zeros(len(of_scale)) if ctx.needs_input_grad[1] else None
+        of_kernels, of_scale, of_shift = _rounded(sums.dtype, of_kernels, of_scale, of_shift)
+        of_norm = torch.from_numpy(of_scale), torch.from_numpy(of_shift)
+        return _as_kernels(of_kernels), of_bias, *of_norm, None, None, None
+
+
+def _computed(
+    ctx: Any,
+    images: np.ndarray,
+    numbers: Sequence[np.ndarray],
+    floor: float,
+    like: torch.Tensor,
+) -> torch.Tensor:
+    n, height, width = images.shape
+    shape = n, (height - 2) // 2, (width - 2) // 2, len(numbers[1])
+    ctx.images, ctx.where = images, np.empty(shape, np.uint8)
+    return maxima_of(images, numbers, floor, like, ctx.where)
+
+
+def _sums(ctx: Any, gradient: torch.Tensor) -> np.ndarray:
+    """Return the gradients of nine weights of each kernel, and of what is added."""
+    from skcnn.neural._grey_block_kernel import gradients_of_kernels
+
+    sums = np.empty((10, gradient.shape[1]), ctx.images.dtype)
+    gradients_of_kernels(ctx.images, as_images(gradient), ctx.where, sums)
+    return sums
+
+
+def _as_kernels(gradients: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(gradients.T.reshape(-1, 1, 3, 3))
+
+
+def _rounded(dtype: np.dtype, *values: np.ndarray) -> list[np.ndarray]:
+    return [value.astype(dtype) for value in values]
+
+
+def _doubles(values: torch.Tensor | np.ndarray) -> np.ndarray:
+    array = values if isinstance(values, np.ndarray) else values.detach().numpy()
+    return array.astype(np.float64)
