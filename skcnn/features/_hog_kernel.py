@@ -248,7 +248,7 @@ def _take_strongest(values, start, width, divisor, dx, dy, ties):
 def _stronger(x, y, other_x, other_y, tie):
     """Return the stronger of two gradients, and whether that needs a closer look.
 
-    It needs none where they are the same but for their sign.
+    It needs none where one is the other, or its opposite.
     """
     square = x * x + y * y
     difference = other_x * other_x + other_y * other_y - square

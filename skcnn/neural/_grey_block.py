@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn.neural._kinds import is_altered, is_plain_norm
 from skcnn.neural._maps import as_images, empty_maps
@@ -48,17 +49,19 @@ class GreyBlock:
 
     def __init__(self, layers: Layers, otherwise: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._layers, self._otherwise = layers, otherwise
-        self._numbers: tuple[np.ndarray, np.ndarray] | None = None
+        self._numbers: np.ndarray | None = None
 
     def __call__(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the maps (n, channels, rows, columns) of images (n, 1, height, width)."""
-        if not suits(maps, self._layers):
+        if torch.is_grad_enabled() or not suits(maps, self._layers):
             return self._otherwise(maps)
         convolution: Any = self._layers[0]
         if self._numbers is None:
-            self._numbers = numbers_of(convolution.weight, convolution.bias)
+            kernels, biases = numbers_of(convolution.weight, convolution.bias)
+            self._numbers = widened(kernels, biases, kernels.dtype)
         images = with_margins(maps, convolution.padding)
-        return maxima_of(images, self._numbers, floor_of(self._layers), maps)
+        channels = convolution.out_channels
+        return maxima_of(images, self._numbers, channels, floor_of(self._layers), maps)
 
 
 def _n_joined(layers: Sequence[nn.Module]) -> int:
@@ -100,15 +103,33 @@ def suits(maps: torch.Tensor, layers: Layers) -> bool:
     (height, width), (top, left) = maps.shape[2:], convolution.padding
     return (
         maps.dtype in (torch.float32, torch.float64)
+        and maps.shape[1] == 1
         and min(height + 2 * top, width + 2 * left) >= 4  # else there is no tile, and torch says so
         and torch.get_num_threads() <= _MOST_THREADS
+        # Who records what torch does would not see the kernels.
+        and not is_in_torch_dispatch_mode()
     )
 
 
 def numbers_of(weight: torch.Tensor, bias: torch.Tensor | None) -> tuple[np.ndarray, np.ndarray]:
     """Return kernels (9, channels) and biases as arrays."""
-    kernels = weight.detach().reshape(len(weight), 9).t().contiguous().numpy()
+    kernels = weight.detach().reshape(len(weight), 9).t().numpy()
     return kernels, np.zeros_like(kernels[0]) if bias is None else bias.detach().numpy()
+
+
+def widened(kernels: np.ndarray, biases: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return kernels and biases (10, width) as the compiled loops take them."""
+    channels = len(biases)
+    numbers = np.zeros((10, width_of(channels)), dtype)
+    numbers[:9, :channels], numbers[9, :channels] = kernels, biases
+    return numbers
+
+
+def width_of(channels: int) -> int:
+    """Return how many kernels the compiled loops run over, for so many channels."""
+    from skcnn.neural._grey_block_kernel import WIDTH  # imports numba
+
+    return -(-channels // WIDTH) * WIDTH
 
 
 def with_margins(maps: torch.Tensor, padding: tuple[int, int]) -> np.ndarray:
@@ -125,7 +146,8 @@ def with_margins(maps: torch.Tensor, padding: tuple[int, int]) -> np.ndarray:
 
 def maxima_of(
     images: np.ndarray,
-    numbers: Sequence[np.ndarray],
+    numbers: np.ndarray,
+    channels: int,
     floor: float,
     like: torch.Tensor,
     where: np.ndarray | None = None,
@@ -133,7 +155,7 @@ def maxima_of(
     """Return the maps that kernels and biases make of images; `where` gets places of maxima."""
     from skcnn.neural._grey_block_kernel import tile_maxima_of_convolution  # imports numba
 
-    (n, height, width), channels = images.shape, len(numbers[1])
+    n, height, width = images.shape
     maxima = empty_maps((n, channels, (height - 2) // 2, (width - 2) // 2), like)
-    tile_maxima_of_convolution(images, *numbers, floor, as_images(maxima), where)
+    tile_maxima_of_convolution(images, numbers, floor, as_images(maxima), where)
     return maxima

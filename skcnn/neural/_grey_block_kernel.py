@@ -1,8 +1,8 @@
 """Convolution of grey images, maxima of tiles and ReLU in one pass over the pixels, compiled.
 
 With one channel to read, a library's convolution moves more than it multiplies: the maps that it
-writes are 25 times the image or more, and three of four of their values are thrown away by the
-pooling. Here a tile's four values are computed side by side and only the largest is written.
+writes are many times the image, and three of four of their values are thrown away by the pooling.
+Here a tile's four values are computed side by side and only the largest is written.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import numpy as np
 
 from skcnn._compiled import kernel, part
 
+# Loops over so many kernels, or a multiple of it, are vector code without a remainder.
+WIDTH = 16
 # The number in place of a position where ReLU has cut a maximum off.
 CUT = 4
 # Places of a kernel whose pixels are copied side by side at a time: they stay in the cache.
@@ -20,8 +22,7 @@ _STRIP = 512
 @kernel("contract")
 def tile_maxima_of_convolution(
     images: np.ndarray,
-    weight: np.ndarray,
-    bias: np.ndarray,
+    numbers: np.ndarray,
     floor: float,
     maxima: np.ndarray,
     where: np.ndarray | None,
@@ -33,11 +34,9 @@ def tile_maxima_of_convolution(
     images : ndarray of shape (n, h, w)
         The images, with the zeros around them that belong to the convolution.
 
-    weight : ndarray of shape (9, c)
-        Kernels of 3 x 3, row by row.
-
-    bias : ndarray of shape (c,)
-        What is added to each map.
+    numbers : ndarray of shape (10, size)
+        Kernels of 3 x 3, row by row, and what is added to their maps; behind those of the c maps
+        any others, up to a multiple of `WIDTH`.
 
     floor : float
         What smaller maxima become: 0 for ReLU, minus infinity to keep them.
@@ -49,39 +48,40 @@ def tile_maxima_of_convolution(
         Gets the position of the first of equal maxima in its tile counted row by row, or `CUT`.
     """
     n, rows, columns, channels = maxima.shape
-    real = maxima.dtype.type
-    least = real(floor)
+    least = maxima.dtype.type(floor)
+    size = numbers.shape[1]
+    largest, positions = np.empty_like(numbers[0]), np.empty(size, np.uint8)
     for image in range(n):
         for row in range(rows):
             for column in range(columns):
                 (
                     (a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3),
                 ) = _patch(images[image], 2 * row, 2 * column)  # fmt: skip
-                largest = maxima[image, row, column]
-                for k in range(channels):
-                    w0, w1, w2 = weight[0, k], weight[1, k], weight[2, k]
-                    w3, w4, w5 = weight[3, k], weight[4, k], weight[5, k]
-                    w6, w7, w8 = weight[6, k], weight[7, k], weight[8, k]
+                for k in range(size):
+                    added = numbers[9, k]
+                    w0, w1, w2 = numbers[0, k], numbers[1, k], numbers[2, k]
+                    w3, w4, w5 = numbers[3, k], numbers[4, k], numbers[5, k]
+                    w6, w7, w8 = numbers[6, k], numbers[7, k], numbers[8, k]
                     best = (
                         a0 * w0 + a1 * w1 + a2 * w2
                         + b0 * w3 + b1 * w4 + b2 * w5
                         + c0 * w6 + c1 * w7 + c2 * w8
-                    )  # fmt: skip
+                    ) + added  # fmt: skip
                     second = (
                         a1 * w0 + a2 * w1 + a3 * w2
                         + b1 * w3 + b2 * w4 + b3 * w5
                         + c1 * w6 + c2 * w7 + c3 * w8
-                    )  # fmt: skip
+                    ) + added  # fmt: skip
                     third = (
                         b0 * w0 + b1 * w1 + b2 * w2
                         + c0 * w3 + c1 * w4 + c2 * w5
                         + d0 * w6 + d1 * w7 + d2 * w8
-                    )  # fmt: skip
+                    ) + added  # fmt: skip
                     fourth = (
                         b1 * w0 + b2 * w1 + b3 * w2
                         + c1 * w3 + c2 * w4 + c3 * w5
                         + d1 * w6 + d2 * w7 + d3 * w8
-                    )  # fmt: skip
+                    ) + added  # fmt: skip
                     position = np.uint8(0)
                     larger = (second > best) | (second != second)
                     best = second if larger else best
@@ -92,11 +92,14 @@ def tile_maxima_of_convolution(
                     larger = (fourth > best) | (fourth != fourth)
                     best = fourth if larger else best
                     position = np.uint8(3) if larger else position
-                    best += bias[k]
                     is_cut = best <= least
                     largest[k] = least if is_cut else best
-                    if where is not None:
-                        where[image, row, column, k] = np.uint8(CUT) if is_cut else position
+                    positions[k] = np.uint8(CUT) if is_cut else position
+                for k in range(channels):
+                    maxima[image, row, column, k] = largest[k]
+                if where is not None:
+                    for k in range(channels):
+                        where[image, row, column, k] = positions[k]
 
 
 @kernel("contract")
@@ -116,12 +119,14 @@ def gradients_of_kernels(
     where : ndarray of uint8, of the same shape
         Where they were.
 
-    sums : ndarray of shape (10, c)
-        Gets the gradients of the nine weights of each kernel, and of its bias.
+    sums : ndarray of shape (10, size)
+        Gets the gradients of the nine weights of each kernel, and of its bias; behind the c kernels
+        there is something of no meaning.
     """
     n, rows, columns, channels = gradient.shape
     nothing = gradient.dtype.type(0)
     own = np.empty_like(sums)  # of one image: sums of fewer numbers are rounded less
+    values, at = np.zeros_like(sums[0]), np.zeros(sums.shape[1], np.uint8)
     sums[:] = 0
     for image in range(n):
         own[:] = 0
@@ -130,8 +135,11 @@ def gradients_of_kernels(
                 (
                     (a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3),
                 ) = _patch(images[image], 2 * row, 2 * column)  # fmt: skip
-                values, at = gradient[image, row, column], where[image, row, column]
                 for k in range(channels):
+                    values[k] = gradient[image, row, column, k]
+                for k in range(channels):
+                    at[k] = where[image, row, column, k]
+                for k in range(len(values)):
                     value, position = values[k], at[k]
                     first = value if position == 0 else nothing
                     second = value if position == 1 else nothing

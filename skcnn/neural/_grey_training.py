@@ -5,7 +5,6 @@ In a plain network their maps, larger than all others, are written and read a do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from skcnn.neural._grey_block import (
     maxima_of,
     numbers_of,
     suits,
+    widened,
+    width_of,
     with_margins,
 )
 from skcnn.neural._kinds import NORMS, is_altered, torch_is_altered
@@ -33,7 +34,8 @@ def train_through(network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     values = inputs
     for layers in joined(list(network)):
         if len(layers) > 1 and not values.requires_grad and suits(values, layers):
-            values = _through_block(values, *layers)
+            with _without_warnings():
+                values = _through_block(values, *layers)
         else:
             for layer in layers:
                 values = layer(values)
@@ -64,7 +66,7 @@ class _Block(torch.autograd.Function):
         images: np.ndarray,
         floor: float,
     ) -> torch.Tensor:
-        return _computed(ctx, images, numbers_of(weight, bias), floor, weight)
+        return _computed(ctx, images, *numbers_of(weight, bias), floor, weight)
 
     @staticmethod
     @once_differentiable
@@ -108,54 +110,63 @@ class _NormedBlock(torch.autograd.Function):
         ctx.inverse = 1 / np.sqrt(variances + norm.norm.eps)
         ctx.factor = _doubles(scale) * ctx.inverse
         offsets = _doubles(shift) - ctx.factor * means
-        numbers = _rounded(images.dtype, ctx.factor * ctx.kernels, offsets)
         means = means if bias is None else means + _doubles(bias)
         moving = [torch.from_numpy(v) for v in _rounded(images.dtype, means, variances)]
         norm.follow(moving[0], moving[1], n_values)
-        return _computed(ctx, images, numbers, floor, weight)
+        return _computed(ctx, images, ctx.factor * ctx.kernels, offsets, floor, weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        sums = _sums(ctx, gradient)
-        of_shift = sums[9].astype(np.float64)
-        of_folded = sums[:9] - np.outer(ctx.mean, of_shift)
-        of_factor = (of_folded * ctx.kernels).sum(axis=0)
-        # A larger kernel has a larger variance, by which its outputs are divided.
-        shrinking = of_factor * ctx.factor * ctx.inverse**2
-        of_kernels = ctx.factor * of_folded - shrinking * (ctx.covariance @ ctx.kernels)
-        of_scale = of_factor * ctx.inverse
-        # What a bias adds is taken away again.
-        of_bias = gradient.new_zeros(len(of_scale)) if ctx.needs_input_grad[1] else None
-        of_kernels, of_scale, of_shift = _rounded(sums.dtype, of_kernels, of_scale, of_shift)
-        of_norm = torch.from_numpy(of_scale), torch.from_numpy(of_shift)
-        return _as_kernels(of_kernels), of_bias, *of_norm, None, None, None
+        with _without_warnings():
+            sums = _sums(ctx, gradient)
+            of_shift = sums[9].astype(np.float64)
+            of_folded = sums[:9] - np.outer(ctx.mean, of_shift)
+            of_factor = (of_folded * ctx.kernels).sum(axis=0)
+            # A larger kernel has a larger variance, by which its outputs are divided.
+            shrinking = of_factor * ctx.factor * ctx.inverse**2
+            of_kernels = ctx.factor * of_folded - shrinking * (ctx.covariance @ ctx.kernels)
+            of_scale = of_factor * ctx.inverse
+            # What a bias adds is taken away again.
+            of_bias = gradient.new_zeros(len(of_scale)) if ctx.needs_input_grad[1] else None
+            of_kernels, of_scale, of_shift = _rounded(sums.dtype, of_kernels, of_scale, of_shift)
+            of_norm = torch.from_numpy(of_scale), torch.from_numpy(of_shift)
+            return _as_kernels(of_kernels), of_bias, *of_norm, None, None, None
 
 
 def _computed(
     ctx: Any,
     images: np.ndarray,
-    numbers: Sequence[np.ndarray],
+    kernels: np.ndarray,
+    biases: np.ndarray,
     floor: float,
     like: torch.Tensor,
 ) -> torch.Tensor:
     n, height, width = images.shape
-    shape = n, (height - 2) // 2, (width - 2) // 2, len(numbers[1])
+    channels = len(biases)
+    shape = n, (height - 2) // 2, (width - 2) // 2, channels
     ctx.images, ctx.where = images, np.empty(shape, np.uint8)
-    return maxima_of(images, numbers, floor, like, ctx.where)
+    numbers = widened(kernels, biases, images.dtype)
+    return maxima_of(images, numbers, channels, floor, like, ctx.where)
 
 
 def _sums(ctx: Any, gradient: torch.Tensor) -> np.ndarray:
     """Return the gradients of nine weights of each kernel, and of what is added."""
     from skcnn.neural._grey_block_kernel import gradients_of_kernels
 
-    sums = np.empty((10, gradient.shape[1]), ctx.images.dtype)
+    channels = gradient.shape[1]
+    sums = np.empty((10, width_of(channels)), ctx.images.dtype)
     gradients_of_kernels(ctx.images, as_images(gradient), ctx.where, sums)
-    return sums
+    return sums[:, :channels]
 
 
 def _as_kernels(gradients: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(gradients.T.reshape(-1, 1, 3, 3))
+
+
+def _without_warnings() -> np.errstate:
+    # Training that diverges is an error with advice soon; torch does not warn before that.
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _rounded(dtype: np.dtype, *values: np.ndarray) -> list[np.ndarray]:

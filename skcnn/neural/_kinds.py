@@ -41,7 +41,7 @@ _APART = {
 }
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_OWN_METHODS = {"forward", "train"}
+_OWN_METHODS = {"forward", "train", "_conv_forward"}
 
 
 def treats_images_apart(network: nn.Module) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from skcnn import CNNClassifier
 from skcnn.datasets import load_digit_images
@@ -49,6 +50,11 @@ def as_torch_does(network):
     return nn.Sequential(*layers)
 
 
+@torch.no_grad()
+def predict_through(network, inputs):
+    return as_function(network)(inputs)
+
+
 def gradients(outputs, network):
     generator = torch.Generator().manual_seed(2)
     weights = torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype)
@@ -89,8 +95,7 @@ def test_maps_and_gradients_are_torchs(
     for one, other in zip(network.buffers(), reference.buffers(), strict=True):
         assert_alike(one, other, rounding)
     if not norm:
-        with torch.inference_mode():
-            assert_alike(as_function(network)(inputs), theirs, rounding)
+        assert_alike(predict_through(network, inputs), theirs, rounding)
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -100,6 +105,8 @@ def test_the_layers_are_not_called(norm, monkeypatch):
     for kind in (nn.Conv2d, nn.BatchNorm2d, TileMaxima, nn.ReLU):
         monkeypatch.setattr(kind, "forward", None)
     assert_alike(train_through(network, images(2, 8, 8)), expected, 1e-12)
+    if not norm:
+        assert_alike(predict_through(network, images(2, 8, 8)), expected, 1e-12)
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1e-3, 0), (1, 100), (1e4, 1e5), (0, 1)])
@@ -119,7 +126,7 @@ def test_normalisation_in_prediction_is_by_the_moving_statistics():
     inputs = images(5, 8, 8)
     expected = as_torch_does(network).eval()(inputs)
     assert_alike(train_through(network.eval(), inputs), expected, 1e-12)
-    assert_alike(as_function(network)(inputs), expected, 1e-12)
+    assert_alike(predict_through(network, inputs), expected, 1e-12)
 
 
 def test_members_of_a_team_have_shares_of_the_gradient():
@@ -172,7 +179,17 @@ def test_what_is_not_a_number_goes_on(place, norm):
     assert expected.any()
     assert torch.equal(train_through(network, inputs).isnan(), expected)
     if not norm:
-        assert torch.equal(as_function(network)(inputs).isnan(), expected)
+        assert torch.equal(predict_through(network, inputs).isnan(), expected)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_training_that_diverges_is_an_error_and_no_warning(batch_norm, solver):
+    digits = load_digit_images()
+    network = CNNClassifier((4,), batch_norm=batch_norm, solver=solver, learning_rate_init=1e30)
+    with pytest.raises(ValueError, match="training diverged"):
+        network.fit(digits.images[:100], digits.target[:100])
 
 
 def sizes(*layers):
@@ -222,6 +239,27 @@ def test_inputs_whose_gradient_is_asked_for_get_it():
     assert_alike(ours, theirs, 1e-12)
 
 
+def test_who_asks_a_function_for_gradients_gets_them():
+    network, inputs = block(3), images(2, 6, 6).requires_grad_()
+    (ours,) = torch.autograd.grad(as_function(network)(inputs).sum(), inputs)
+    (theirs,) = torch.autograd.grad(as_torch_does(network)(inputs).sum(), inputs)
+    assert_alike(ours, theirs, 1e-12)
+
+
+@pytest.mark.parametrize("compute", [train_through, predict_through])
+def test_who_counts_operations_sees_the_convolution(compute):
+    network = block(3)
+    with FlopCounterMode(display=False) as counter:
+        compute(network, images(2, 6, 6))
+    assert counter.get_total_flops() == 2 * 2 * 3 * 9 * 16
+
+
+@pytest.mark.parametrize("compute", [train_through, predict_through])
+def test_maps_of_several_channels_are_refused_by_torch(compute):
+    with pytest.raises(RuntimeError, match="channels"):
+        compute(block(3), torch.zeros(2, 3, 8, 8, dtype=torch.float64))
+
+
 def test_frozen_weights_stay_without_gradients():
     network = block(3)
     network[0].weight.requires_grad_(False)
@@ -239,7 +277,7 @@ def test_images_in_any_order_of_memory():
     every_other = torch.stack([inputs, inputs + 1], dim=1).flatten(0, 1)[::2]
     for same in (turned, every_other):
         assert_alike(train_through(network, same), expected, 1e-12)
-        assert_alike(as_function(network)(same), expected, 1e-12)
+        assert_alike(predict_through(network, same), expected, 1e-12)
 
 
 def test_no_images_have_no_maps():
@@ -248,7 +286,7 @@ def test_no_images_have_no_maps():
 
 def test_images_smaller_than_a_kernel_are_refused_by_torch():
     network = block(3)
-    for compute in (train_through, lambda network, inputs: as_function(network)(inputs)):
+    for compute in (train_through, predict_through):
         with pytest.raises(RuntimeError, match="Kernel size"):
             compute(network, images(1, 2, 8))
 
