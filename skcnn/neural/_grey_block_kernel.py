@@ -159,13 +159,16 @@ def gradients_of_kernels(
 
 
 @kernel("contract", "reassoc")
-def products_of_pixels(images: np.ndarray, products: np.ndarray) -> None:
+def products_of_pixels(images: np.ndarray, origin: float, products: np.ndarray) -> None:
     """Write the sums, over all places of a kernel, of the products of the pixels that it sees.
 
     Parameters
     ----------
     images : ndarray of shape (n, h, w)
         The images, as above.
+
+    origin : float
+        What is taken off every pixel, so that a large mean does not swallow the differences.
 
     products : float64 ndarray of shape (10, 10)
         Gets the sums for each pair of the nine pixels; the tenth is 1, so that its row has the sums
@@ -184,7 +187,7 @@ def products_of_pixels(images: np.ndarray, products: np.ndarray) -> None:
                     line = images[image, top + row + down, right : right + width]
                     into = pixels[number, row * width : (row + 1) * width]
                     for column in range(width):
-                        into[column] = line[column]
+                        into[column] = np.float64(line[column]) - origin
             size = n_rows * width
             for number in range(10):
                 one = pixels[number, :size]

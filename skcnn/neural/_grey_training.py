@@ -95,15 +95,7 @@ class _NormedBlock(torch.autograd.Function):
         floor: float,
         norm: SharedNorm,
     ) -> torch.Tensor:
-        from skcnn.neural._grey_block_kernel import products_of_pixels  # imports numba
-
-        products = np.empty((10, 10))
-        products_of_pixels(images, products)
-        products = np.sum(norm.of_all(products), axis=0)
-        n_values = int(products[9, 9])
-        ctx.mean = products[9, :9] / n_values
-        ctx.covariance = products[:9, :9] / n_values - np.outer(ctx.mean, ctx.mean)
-
+        n_values, ctx.mean, ctx.covariance = _statistics(images, norm)
         ctx.kernels = _doubles(numbers_of(weight, None)[0])
         means = ctx.mean @ ctx.kernels
         variances = (ctx.kernels * (ctx.covariance @ ctx.kernels)).sum(axis=0).clip(0)
@@ -132,6 +124,22 @@ class _NormedBlock(torch.autograd.Function):
             of_kernels, of_scale, of_shift = _rounded(sums.dtype, of_kernels, of_scale, of_shift)
             of_norm = torch.from_numpy(of_scale), torch.from_numpy(of_shift)
             return _as_kernels(of_kernels), of_bias, *of_norm, None, None, None
+
+
+def _statistics(images: np.ndarray, norm: SharedNorm) -> tuple[int, np.ndarray, np.ndarray]:
+    """Return number, mean and covariance of what kernels see of the images of all threads."""
+    from skcnn.neural._grey_block_kernel import products_of_pixels  # imports numba
+
+    origin, products = float(images[:1].mean(dtype=np.float64)), np.empty((10, 10))
+    products_of_pixels(images, origin, products)
+    n, sums = products[9, 9], products[9, :9]
+    own = n, origin + sums / n, products[:9, :9] - np.outer(sums, sums) / n
+    found = norm.of_all(own)
+    n_values = sum(n for n, *_ in found)
+    mean = sum(n * its_mean for n, its_mean, _ in found) / n_values
+    deviations = [(n, its_mean - mean, squares) for n, its_mean, squares in found]
+    squares = sum(squares + n * np.outer(away, away) for n, away, squares in deviations)
+    return int(n_values), mean, squares / n_values
 
 
 def _computed(
