@@ -320,12 +320,12 @@ class HOGExtractor(ImageExtractor):
         """
         check_is_fitted(self)
         batch = check_images(self, np.asarray(image)[np.newaxis], reset=False)
-        pixels, divisor = batch.read_stored(slice(0, 1))
+        pixels, divisor = batch.read_stored(slice(0, 1), checked=False)
         orientations, _, take_sqrt = self._as_fitted
         if take_sqrt:
             _refuse_negative(pixels)
         ((_, sums, scale),) = cell_sums(
-            pixels, divisor, take_sqrt, self.pixels_per_cell_, orientations
+            pixels, divisor, take_sqrt, self.pixels_per_cell_, orientations, batch.refuse_infinite
         )
         cells = scale * sums[0, :, :-1].reshape(len(sums[0]), -1, orientations)
         picture = draw_glyphs(cells, self.pixels_per_cell_, pixels.shape[1:3])

@@ -19,7 +19,7 @@ def cell_sums(
     take_sqrt: bool,
     cell: tuple[int, int],
     orientations: int,
-    check: Callable[[np.ndarray, int], None] | None = None,
+    refuse: Callable[[np.ndarray, int], None],
 ) -> Iterator[tuple[slice, np.ndarray, float]]:
     """Yield the orientation histograms of the cells, some images at a time.
 
@@ -40,8 +40,10 @@ def cell_sums(
     orientations : int
         Number of bins over 180 degrees.
 
-    check : callable or None, default=None
-        Called with some of the images, and the number of the first of them, before they are used.
+    refuse : callable
+        Called with some of the images, and the number of the first of them, to raise an error that
+        says which of them is not finite. The kernel finds that out by itself, but for rows that it
+        does not read.
 
     Yields
     ------
@@ -67,8 +69,11 @@ def cell_sums(
     scratch = np.empty((2, strip * w), values.dtype)
     magnitudes = np.empty(strip * w, work)
     places = np.empty(strip * w, np.uint32)
+    flags = np.empty(-(-strip * w // 8) * 8, np.uint8)
+    numbers = np.empty(len(flags) // 8 * 9, np.uint32)
     first = np.tile(np.arange(w) // cell[1] * orientations, strip).astype(np.uint32)
     grid = h // cell[0], w // cell[1] * orientations + 1
+    unread = images[:, grid[0] * cell[0] + 1 :]
     n_some = min(m, _IMAGES // images[0].nbytes, _SUMS // (8 * prod(grid)))
     sums = np.empty((max(1, n_some), *grid))
     capacity = max(2**14, h * w)
@@ -78,12 +83,13 @@ def cell_sums(
     start = 0
     while start < m:
         some = images[start : start + len(sums)]
-        if check is not None:
-            check(some, start)
-        done, n_unsure = sum_cells(
-            some, divisor, take_sqrt, rough, cell, edges_exact, first,
-            values, scratch, magnitudes, places, sums, gradients, cells_of,
+        refuse(unread[start : start + len(sums)], start)
+        done, n_unsure, finite = sum_cells(
+            some, divisor, take_sqrt, rough, cell, edges_exact, first, values, scratch, magnitudes,
+            places, flags, numbers, sums, gradients, cells_of,
         )  # fmt: skip
+        if not finite:
+            refuse(some, start)
         if n_unsure:
             _vote(sums, gradients[:n_unsure], cells_of[:n_unsure], orientations, unit)
         yield slice(start, start + done), sums[:done], 1 / (prod(cell) * unit)

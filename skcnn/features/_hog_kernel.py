@@ -26,14 +26,16 @@ _SURE, _SURE_IN_DOUBLE = 6e-6, 1e-7
 _SMALLEST, _LARGEST = 1e-30, 1e37
 # Makes 0 / 0 zero and is lost, in float64 too, beside the sides of what is not below the smallest.
 _NOT_ZERO = 1e-37
+# How many pixels are looked at closer at a time.
+_GATHERED = 64
 # Relative difference of two squares, in float64 and float32, that rounding may have made.
-_TIE, _TIE_IN_SINGLE = 1e-14, 1e-6
+_TIE, _TIE_IN_SINGLE = 1e-14, 6e-7
 
 
 @kernel("contract")
 def sum_cells(
     images, divisor, take_sqrt, rough, cell, edges_exact, first, values, scratch, magnitudes,
-    places, sums, gradients, cells_of,
+    places, flags, numbers, sums, gradients, cells_of,
 ):  # fmt: skip
     """Sum the gradient magnitudes of each cell by orientation, without the pixels it hands back.
 
@@ -75,6 +77,12 @@ def sum_cells(
     places : uint32 ndarray of shape (strip * w,)
         Room for the places of its pixels in a row of sums.
 
+    flags : uint8 ndarray of shape (n,)
+        Room for a flag of each pixel of a strip: strip * w, rounded up to whole words of 8.
+
+    numbers : uint32 ndarray of shape (n + n / 8,)
+        Room for the numbers of the pixels whose flag is set, and of words of flags.
+
     sums : float64 ndarray of shape (m, rows, columns * orientations + 1)
         Where the sums go; the last of a row is not used. They are `divisor` times too large if
         `rough`.
@@ -90,20 +98,27 @@ def sum_cells(
     n_images, n_pixels : int
         How many images are done (the next one might not find room for its pixels) and how many
         pixels are handed back.
+
+    finite : bool
+        Whether all values of these images are that were read: those of rows that belong to a cell
+        or are next to one. It ends at the first image where they are not.
     """
     m, w = images.shape[0], images.shape[2]
     rows, past = sums.shape[1], sums.shape[2] - 1
     columns = w // cell[1]
     strip = len(places) // w
     used = rows * cell[0]
+    gathered = np.empty((6, _GATHERED))
     n_pixels = np.int64(0)
     for i in range(m):
         if n_pixels + used * w > len(cells_of):
-            return i, n_pixels
+            return i, n_pixels, True
         sums[i].fill(0)
         for top in range(0, used, strip):
             n_rows = min(strip, used - top)
-            _load(images[i], top, n_rows, 1.0 if rough else divisor, take_sqrt, values)
+            unit = 1.0 if rough else divisor
+            if not _load(images[i], top, n_rows, unit, take_sqrt, values):
+                return i, n_pixels, False
             begin, end = _rows_with_gradients(values[:, : (n_rows + 2) * w], w)
             if begin >= end:
                 continue
@@ -114,9 +129,12 @@ def sum_cells(
                 for j in range(0, n, w):
                     dx[j], dx[j + w - 1] = 0, 0
             else:
-                _take_strongest(values, begin * w, w, divisor if rough else 1.0, dx, dy, places)
+                _take_strongest(
+                    values, begin * w, w, divisor if rough else 1.0, dx, dy, flags, numbers,
+                    gathered,
+                )  # fmt: skip
             n_doubtful = _find_places(
-                dx, dy, first, past, past // columns, edges_exact, magnitudes, places
+                dx, dy, first, past, past // columns, edges_exact, magnitudes, places, flags
             )
             for k in range(end - begin):
                 left, cell_row = k * w, (top + begin + k) // cell[0]
@@ -124,15 +142,21 @@ def sum_cells(
                 _vote(places[left:right], magnitudes[left:right], sums[i, cell_row])
             if n_doubtful:
                 n_pixels = _settle_doubtful(
-                    images[i], divisor, rough, dx, dy, places, top + begin, cell, edges_exact,
-                    sums[i], i * rows * columns, gradients, cells_of, n_pixels,
+                    images[i], divisor, rough, dx, dy, _where_set(flags, n, numbers), top + begin,
+                    cell, edges_exact, sums[i], i * rows * columns, gradients, cells_of, n_pixels,
                 )  # fmt: skip
-    return m, n_pixels
+    return m, n_pixels, True
+
+
+@part("contract")
+def _infinite(value):
+    """Tell whether a value is NaN or infinity."""
+    return value - value != 0
 
 
 @part("contract")
 def _load(image, top, n_rows, divisor, take_sqrt, values):
-    """Read a strip of rows and the two beside it, one channel after another.
+    """Read a strip of rows and the two beside it, one channel after another; tell if it is finite.
 
     What lies above and below the image mirrors it, so that differences there are zero.
     """
@@ -140,19 +164,25 @@ def _load(image, top, n_rows, divisor, take_sqrt, values):
     above, below = max(top - 1, 0), min(top + n_rows + 1, h)
     pixels = image[above:below].reshape(-1)
     start, n = (above - top + 1) * w, (below - above) * w
+    n_infinite = np.int32(0)
     if image.ndim == 2:
         grey = values[0, start:]
         for j in range(n):
             grey[j] = pixels[j]
+            n_infinite = np.int32(n_infinite + np.int32(_infinite(pixels[j])))
     elif c == 3:  # a step that the compiler knows is three times as fast
         red, green, blue = values[0, start:], values[1, start:], values[2, start:]
         for j in range(n):
-            red[j], green[j], blue[j] = pixels[3 * j], pixels[3 * j + 1], pixels[3 * j + 2]
+            r, g, b = pixels[3 * j], pixels[3 * j + 1], pixels[3 * j + 2]
+            red[j], green[j], blue[j] = r, g, b
+            infinite = _infinite(r) | _infinite(g) | _infinite(b)
+            n_infinite = np.int32(n_infinite + np.int32(infinite))
     else:
         for channel in range(c):
             out = values[channel, start:]
             for j in range(n):
                 out[j] = pixels[j * c + channel]
+                n_infinite = np.int32(n_infinite + np.int32(_infinite(out[j])))
     for channel in range(c):
         out = values[channel, start : start + n]
         if divisor != 1.0:
@@ -168,6 +198,7 @@ def _load(image, top, n_rows, divisor, take_sqrt, values):
         if top + n_rows == h:
             for j in range(n_rows * w, (n_rows + 1) * w):
                 rows[j + w] = rows[j - w]
+    return n_infinite == 0
 
 
 @part("contract")
@@ -210,7 +241,7 @@ def _neighbours(pixels, width, n):
 
 
 @part("contract")
-def _take_strongest(values, start, width, divisor, dx, dy, ties):
+def _take_strongest(values, start, width, divisor, dx, dy, ties, numbers, gathered):
     """Take the gradients of the channel where they are strongest, the first of equals.
 
     Where squares in the precision of `values` do not tell, and at the borders, that is decided for
@@ -239,9 +270,14 @@ def _take_strongest(values, start, width, divisor, dx, dy, ties):
             for j in range(n):
                 x, y = right[j] - left[j], below[j] - above[j]
                 dx[j], dy[j], near = _stronger(dx[j], dy[j], x, y, tie)
-                ties[j] |= np.uint32(1 if near else 0)
+                ties[j] |= np.uint8(1 if near else 0)
                 n_ties = np.int32(n_ties + np.int32(near))
-    _settle_ties(values, start, width, divisor, dx, dy, ties, n_ties)
+    if n_ties > 0:
+        where = _where_set(ties, n, numbers)
+        _look_closer(values, start, width, divisor, dx, dy, where, gathered)
+    for left in range(0, n, width):
+        _take_vertical(values, start, width, dx, dy, left)
+        _take_vertical(values, start, width, dx, dy, left + width - 1)
 
 
 @part("contract")
@@ -260,64 +296,113 @@ def _stronger(x, y, other_x, other_y, tie):
 
 
 @part("contract")
-def _settle_ties(values, start, width, divisor, dx, dy, ties, n_ties):
-    """Take the strongest gradients where squares did not tell, and at the borders."""
-    n = np.uint32(0)
-    for j in range(len(dx) if n_ties > 0 else 0):  # the places of the ties, one after the other
-        tied = ties[j]
-        ties[n] = j
-        n += tied
-    for k in range(n):
-        _look_closer(values, start, width, divisor, dx, dy, ties[k])
-    for left in range(0, len(dx), width):
-        _take_vertical(values, start, width, dx, dy, left)
-        _take_vertical(values, start, width, dx, dy, left + width - 1)
+def _where_set(flags, n, numbers):
+    """Return where the first n flags are set: words of eight are looked at first, no branches."""
+    n_words = (n + 7) // 8
+    for j in range(n, 8 * n_words):
+        flags[j] = 0
+    words = flags.view(np.uint64)
+    end = np.uint32(len(flags))  # the words are listed behind the pixels
+    n_used = np.uint32(0)
+    for k in range(n_words):
+        numbers[end + n_used] = k
+        n_used += np.uint32(words[k] != 0)
+    n_set = np.uint32(0)
+    for i in range(n_used):
+        begin = np.uint32(8) * numbers[end + i]
+        for j in range(begin, begin + np.uint32(8)):
+            numbers[n_set] = j
+            n_set += flags[j]
+    return numbers[:n_set]
 
 
 @part("contract")
-def _look_closer(values, start, width, divisor, dx, dy, j):
-    """Take the strongest gradient of a pixel by squares in float64, or as hypot rounds it.
+def _look_closer(values, start, width, divisor, dx, dy, numbers, gathered):
+    """Take the strongest gradients of some pixels by squares in float64, or as hypot rounds them.
 
-    Quotients that rounding has made different tell too, as they do in scikit-image.
+    Quotients that rounding has made different tell too, as they do in scikit-image. Pixels are
+    gathered, `_GATHERED` at a time, so that what follows is vector code. It marks by NaN what
+    squares do not tell.
     """
-    x, y = _gradient(values[0], start + np.int64(j), width, divisor)
-    for channel in range(1, len(values)):
-        other_x, other_y = _gradient(values[channel], start + np.int64(j), width, divisor)
-        square = x * x + y * y
-        difference = other_x * other_x + other_y * other_y - square
-        a, b, other_a, other_b = abs(x), abs(y), abs(other_x), abs(other_y)
-        alike = ((a == other_a) & (b == other_b)) | ((a == other_b) & (b == other_a))
-        near = not (abs(difference) > _TIE * square + _SMALLEST)
-        better = (difference > 0) & (not alike)
-        if near & (not alike):  # seldom
-            better = math.hypot(other_y, other_x) > math.hypot(y, x)
-        x, y = other_x if better else x, other_y if better else y
-    dx[j], dy[j] = x * divisor, y * divisor
+    strongest_x, strongest_y = gathered[4], gathered[5]
+    for begin in range(0, len(numbers), _GATHERED):
+        some = numbers[begin : begin + _GATHERED]
+        for i in range(len(some)):
+            strongest_x[i], strongest_y[i] = 0, 0
+        for channel in range(len(values)):
+            pixels = values[channel, start:]
+            other_x, other_y = _gather_gradients(pixels, width, divisor, some, gathered)
+            for i in range(len(some)):
+                x, y = strongest_x[i], strongest_y[i]
+                square = x * x + y * y
+                difference = other_x[i] * other_x[i] + other_y[i] * other_y[i] - square
+                a, b, other_a, other_b = abs(x), abs(y), abs(other_x[i]), abs(other_y[i])
+                alike = ((a == other_a) & (b == other_b)) | ((a == other_b) & (b == other_a))
+                near = not (abs(difference) > _TIE * square + _SMALLEST)
+                better = (difference > 0) & (not alike)
+                x = other_x[i] if better else x
+                strongest_x[i] = math.nan if near & (not alike) else x
+                strongest_y[i] = other_y[i] if better else y
+        for i in range(len(some)):
+            x, y = strongest_x[i], strongest_y[i]
+            if x != x:  # NaN, seldom
+                x, y = _strongest_by_hypot(values, start, width, divisor, some[i])
+            dx[some[i]], dy[some[i]] = x * divisor, y * divisor
 
 
 @part("contract")
-def _gradient(values, place, width, divisor):
-    """Return the gradient of a pixel of the divided image in float64, by column and by row."""
-    left, right = np.float64(values[place + width - 1]), np.float64(values[place + width + 1])
-    above, below = np.float64(values[place]), np.float64(values[place + 2 * width])
-    if divisor != 1.0:
-        return right / divisor - left / divisor, below / divisor - above / divisor
-    return right - left, below - above
+def _gather_gradients(pixels, width, divisor, numbers, gathered):
+    """Return the gradients of some pixels of the divided image in float64, by column and by row."""
+    left, right, above, below = gathered[0], gathered[1], gathered[2], gathered[3]
+    for i in range(len(numbers)):
+        left[i], right[i], above[i], below[i] = _around(pixels, width, numbers[i])
+    for i in range(len(numbers) if divisor != 1.0 else 0):
+        left[i], right[i] = left[i] / divisor, right[i] / divisor
+        above[i], below[i] = above[i] / divisor, below[i] / divisor
+    for i in range(len(numbers)):
+        right[i] -= left[i]
+        below[i] -= above[i]
+    return right, below
+
+
+@part("contract")
+def _strongest_by_hypot(values, start, width, divisor, j):
+    """Return the strongest gradient of a pixel as scikit-image finds it, the first of equals."""
+    x, y, strength = 0.0, 0.0, -1.0
+    for channel in range(len(values)):
+        left, right, above, below = _around(values[channel, start:], width, j)
+        other_x, other_y = right / divisor - left / divisor, below / divisor - above / divisor
+        other_strength = math.hypot(other_y, other_x)
+        if other_strength > strength:
+            x, y, strength = other_x, other_y, other_strength
+    return x, y
+
+
+@part("contract")
+def _around(pixels, width, j):
+    """Return in float64 what lies left of, right of, above and below a pixel."""
+    row, one = np.uint64(width), np.uint64(1)  # no sign, and so no look for negative indices
+    return (
+        np.float64(pixels[j + row - one]),
+        np.float64(pixels[j + row + one]),
+        np.float64(pixels[j]),
+        np.float64(pixels[j + row + row]),
+    )
 
 
 @part("contract")
 def _take_vertical(values, start, width, dx, dy, j):
     """Take the strongest gradient of a pixel at the border, where those by columns are zero."""
-    strongest = 0.0
+    strongest = values.dtype.type(0)
     for channel in range(len(values)):
-        _, y = _gradient(values[channel], start + j, width, 1.0)
+        y = values[channel, start + j + 2 * width] - values[channel, start + j]
         strongest = y if abs(y) > abs(strongest) else strongest
-    dx[j], dy[j] = 0.0, strongest
+    dx[j], dy[j] = 0, strongest
 
 
 @part("contract")
-def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, places):
-    """Compute the magnitudes and find where they belong; leave doubtful pixels out."""
+def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, places, flags):
+    """Compute the magnitudes and find where they belong; flag doubtful pixels and leave them out."""
     real = magnitudes.dtype.type
     # Scalars of the type to work in: a wider one would widen the loop.
     zero, quarter, half, one = real(0), real(0.25), real(0.5), real(1)
@@ -343,6 +428,7 @@ def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, pla
         doubtful = (near_edge | out_of_range) & nonzero
         magnitudes[j] = math.sqrt(square) if nonzero & (not doubtful) else zero
         places[j] = past if doubtful else np.uint32(first[j] + np.uint32(number))
+        flags[j] = 1 if doubtful else 0
         n_doubtful = np.int32(n_doubtful + np.int32(doubtful))
     return n_doubtful
 
@@ -362,16 +448,15 @@ def _vote(places, magnitudes, sums):
 
 @part("contract")
 def _settle_doubtful(
-    image, divisor, rough, dx, dy, places, top, cell, edges_exact,
+    image, divisor, rough, dx, dy, doubtful, top, cell, edges_exact,
     sums, before, gradients, cells_of, n,
 ):  # fmt: skip
     """Let doubtful pixels vote by their angle in float64, or hand them back."""
     w = image.shape[1]
     past, columns = sums.shape[1] - 1, w // cell[1]
     orientations = past // columns
-    for k in range(len(dx)):
-        if places[k] < past:
-            continue
+    for one in doubtful:
+        k = np.int64(one)
         i, j = top + k // w, k % w
         row, column = i // cell[0], j // cell[1]
         if column >= columns:

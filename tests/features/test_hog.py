@@ -312,12 +312,28 @@ def test_every_stored_type(dtype):
     np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("position", [(1, 0, 0), (2, 27, 27), (3, 13, 26)])
+@pytest.mark.parametrize("n_channels", [1, 2, 3])
+@pytest.mark.parametrize("position", [(1, 0, 0), (4, 24, 5), (0, 25, 5), (2, 27, 27), (3, 13, 26)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_images_that_are_not_finite_are_named(position, dtype):
-    # The last rows and columns are beyond the last whole cell.
-    images = np.random.RandomState(0).rand(5, 28, 28).astype(dtype)
+@pytest.mark.parametrize(("value", "seen"), [(np.nan, "NaN"), (-np.inf, "infinity")])
+def test_images_that_are_not_finite_are_named(n_channels, position, dtype, value, seen):
+    # The last rows and columns are beyond the last whole cell, which ends with row 23.
+    images = np.random.RandomState(0).rand(5, 28, 28, n_channels).astype(dtype)
     extractor = HOGExtractor(pixels_per_cell=(8, 8)).fit(images)
-    images[position] = np.nan
-    with pytest.raises(ValueError, match=f"NaN: the first one found is in image {position[0]}"):
-        extractor.set_params(chunk_mib=0.007).transform(images)
+    images[position][-1] = value
+    message = f"{seen}.*: the first one found is in image {position[0]}"
+    for chunk_mib in (0.007, 1):
+        with pytest.raises(ValueError, match=message):
+            extractor.set_params(chunk_mib=chunk_mib).transform(images)
+    with pytest.raises(ValueError, match=seen):
+        extractor.visualize(images[position[0]])
+
+
+def test_many_pixels_whose_channels_are_equally_strong():
+    # More than are looked at closer at a time, among them 5^2 = 3^2 + 4^2, where rounding decides.
+    levels = np.random.RandomState(0).choice([0, 30, 40, 50], size=(2, 40, 40, 3)).astype(np.uint8)
+    for images in (levels, np.float32(levels / 255), levels / 255):
+        features = HOGExtractor(pixels_per_cell=(8, 8)).fit_transform(images)
+        scaled = images.astype(np.float64) / (255 if images.dtype == np.uint8 else 1)
+        expected = reference(scaled, pixels_per_cell=(8, 8))
+        np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
