@@ -402,7 +402,7 @@ def _take_vertical(values, start, width, dx, dy, j):
 
 @part("contract")
 def _find_places(dx, dy, first, past, orientations, edges_exact, magnitudes, places, flags):
-    """Compute the magnitudes and find where they belong; flag doubtful pixels and leave them out."""
+    """Compute the magnitudes and find where they belong; flag doubtful pixels, leave them out."""
     real = magnitudes.dtype.type
     # Scalars of the type to work in: a wider one would widen the loop.
     zero, quarter, half, one = real(0), real(0.25), real(0.5), real(1)
