@@ -10,7 +10,7 @@ import numpy as np
 from skcnn.features._hog_kernel import sum_cells
 
 # Pixels of a strip of rows, and bytes of some images and of their sums: they stay in the cache.
-_STRIP, _IMAGES, _SUMS = 2048, 2**19, 2**20
+_STRIP, _IMAGES, _SUMS = 4096, 2**19, 2**20
 
 
 def cell_sums(
