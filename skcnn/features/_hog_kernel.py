@@ -284,9 +284,9 @@ def _take_strongest(values, start, width, divisor, dx, dy, ties, numbers, gather
 def _stronger(x, y, other_x, other_y, tie):
     """Return the stronger of two gradients, and whether that needs a closer look.
 
-    It needs none in float32 where both have the same orientation: nothing is lost but the last digit
-    of the magnitude, and pixels near the edge of a bin are taken again. In float64 it needs none
-    where one is the other, or its opposite.
+    In float32 it needs none where both have the same orientation: nothing is lost but the last
+    digit of the magnitude, and pixels near the edge of a bin are taken again. In float64 it needs
+    none where one is the other, or its opposite.
     """
     real = type(tie)
     in_single = real(1) + real(1e-10) == real(1)  # known when this is compiled
