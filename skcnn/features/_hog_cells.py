@@ -11,6 +11,8 @@ from skcnn.features._hog_kernel import sum_cells
 
 # Pixels of a strip of rows, and bytes of some images and of their sums: they stay in the cache.
 _STRIP, _IMAGES, _SUMS = 4096, 2**19, 2**20
+# Pixels that the kernel may hand back at a time; where an image has more, there is room for all.
+_UNSURE = 2**14
 
 
 def cell_sums(
@@ -76,8 +78,7 @@ def cell_sums(
     unread = images[:, grid[0] * cell[0] + 1 :]
     n_some = min(m, _IMAGES // images[0].nbytes, _SUMS // (8 * prod(grid)))
     sums = np.empty((max(1, n_some), *grid))
-    capacity = max(2**14, h * w)
-    gradients, cells_of = np.empty((capacity, 2)), np.empty(capacity, np.int64)
+    gradients, cells_of = np.empty((_UNSURE, 2)), np.empty(_UNSURE, np.int64)
     edges_exact = _axes_are_exact(orientations)
     unit = divisor if rough else 1.0
     start = 0
@@ -90,6 +91,9 @@ def cell_sums(
         )  # fmt: skip
         if not finite:
             refuse(some, start)
+        if done == 0:  # one image has so many
+            gradients, cells_of = np.empty((h * w, 2)), np.empty(h * w, np.int64)
+            continue
         if n_unsure:
             _vote(sums, gradients[:n_unsure], cells_of[:n_unsure], orientations, unit)
         yield slice(start, start + done), sums[:done], 1 / (prod(cell) * unit)

@@ -96,8 +96,8 @@ def sum_cells(
     Returns
     -------
     n_images, n_pixels : int
-        How many images are done (the next one might not find room for its pixels) and how many
-        pixels are handed back.
+        How many images are done (the next one has not found room for its pixels) and how many of
+        their pixels are handed back.
 
     finite : bool
         Whether all values of these images are that were read: those of rows that belong to a cell
@@ -111,14 +111,13 @@ def sum_cells(
     gathered = np.empty((6, _GATHERED))
     n_pixels = np.int64(0)
     for i in range(m):
-        if n_pixels + used * w > len(cells_of):
-            return i, n_pixels, True
+        before = n_pixels
         sums[i].fill(0)
         for top in range(0, used, strip):
             n_rows = min(strip, used - top)
             unit = 1.0 if rough else divisor
             if not _load(images[i], top, n_rows, unit, take_sqrt, values):
-                return i, n_pixels, False
+                return i, before, False
             begin, end = _rows_with_gradients(values[:, : (n_rows + 2) * w], w)
             if begin >= end:
                 continue
@@ -140,6 +139,8 @@ def sum_cells(
                 left, cell_row = k * w, (top + begin + k) // cell[0]
                 right = left + columns * cell[1]
                 _vote(places[left:right], magnitudes[left:right], sums[i, cell_row])
+            if n_pixels + n_doubtful > len(cells_of):
+                return i, before, True
             if n_doubtful:
                 n_pixels = _settle_doubtful(
                     images[i], divisor, rough, dx, dy, _where_set(flags, n, numbers), top + begin,

@@ -329,6 +329,21 @@ def test_images_that_are_not_finite_are_named(n_channels, position, dtype, value
         extractor.visualize(images[position[0]])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_images_of_which_every_pixel_is_at_the_edge_of_a_bin(dtype, n_channels):
+    # Planes that rise at 20 degrees, where rounding decides: more pixels than there is room for
+    # among those of one strip, and than are handed to NumPy at a time.
+    down, right = np.mgrid[:140, :150]
+    plane = np.cos(np.deg2rad(20)) * right + np.sin(np.deg2rad(20)) * down
+    images = np.random.RandomState(0).rand(4, 140, 150, n_channels)
+    images[1:3] = plane[..., np.newaxis] / 200
+    images = images.astype(dtype)
+    features = HOGExtractor(pixels_per_cell=(10, 10)).fit_transform(images)
+    expected = reference(images.astype(np.float64), pixels_per_cell=(10, 10))
+    np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
 def test_many_pixels_whose_channels_are_equally_strong():
     # More than are looked at closer at a time, among them 5^2 = 3^2 + 4^2, where rounding decides.
     levels = np.random.RandomState(0).choice([0, 30, 40, 50], size=(2, 40, 40, 3)).astype(np.uint8)
