@@ -5,6 +5,8 @@ magnitudes and bins, in the precision of the features. That is right for all pix
 angle is within rounding of the edge of a bin: their bins are found one by one in float64. Where an
 angle is within rounding of an edge in float64 too, it must be NumPy's to the last bit, and the
 pixel is handed back to the caller.
+
+One file, long as it is: numba compiles a kernel anew when its own file has changed, no other.
 """
 
 # ruff: noqa: ANN001 - numba finds the types itself.
