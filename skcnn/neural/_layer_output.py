@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from skcnn.neural._inference import as_function
 from skcnn.neural._modules import fold_batch_norm, lay_out
@@ -148,7 +149,10 @@ def _output_layer(network: nn.Module, image_shape: _ImageShape) -> str:
 
 
 def _multiplies(module: nn.Module) -> bool:
-    return any(weight.ndim > 1 for weight in module.parameters(recurse=False))
+    own = list(module.parameters(recurse=False))
+    if is_parametrized(module):
+        own += module.parametrizations.parameters()  # type: ignore[union-attr]
+    return any(weight.ndim > 1 for weight in own)
 
 
 class _Reached(Exception):  # noqa: N818 - no error

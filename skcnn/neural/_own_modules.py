@@ -31,7 +31,7 @@ def build_module(
     Raises
     ------
     TypeError
-        If the factory is a module itself, or returns something else.
+        If the factory is a module itself, or returns something else, or one of TorchScript.
 
     ValueError
         If the module has no parameters, or does not turn images into one row of `n_outputs` each.
@@ -49,6 +49,11 @@ def build_module(
             raise TypeError(
                 "module must be a class or function (in_channels, height, width, n_outputs) -> "
                 f"torch.nn.Module, but it returned {type(module).__name__}."
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                "module returned a TorchScript module, whose layers cannot be looked into. Return "
+                "the torch.nn.Module that torch.jit.script or torch.jit.trace was given."
             )
         _replace_dropouts(module)
         # Lazy layers draw their weights now.

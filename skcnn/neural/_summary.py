@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import ParametrizationList
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +114,7 @@ def output_shapes(
         first = next(tensors(output), None)
         shapes.setdefault(module, () if first is None else tuple(first.shape[1:]))
 
-    hooks = [module.register_forward_hook(remember) for module in network.modules()]
+    hooks = [module.register_forward_hook(remember) for module in _layers(network)]
     try:
         with _prediction_mode(network), torch.no_grad():
             network(_images_for(network, (channels, height, width)))
@@ -121,6 +122,14 @@ def output_shapes(
         for hook in hooks:
             hook.remove()
     return shapes
+
+
+def _layers(network: nn.Module) -> Iterator[nn.Module]:
+    """Yield the modules of a network, without those that compute a weight, such as its norm."""
+    modules = list(network.modules())
+    lists = [module for module in modules if isinstance(module, ParametrizationList)]
+    of_weights = {part for of_weight in lists for part in of_weight.modules()}
+    return (module for module in modules if module not in of_weights)
 
 
 def _images_for(network: nn.Module, image_shape: tuple[int, int, int]) -> torch.Tensor:

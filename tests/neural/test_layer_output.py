@@ -6,6 +6,7 @@ import torch
 from scipy.signal import correlate
 from sklearn.base import clone
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from skcnn import (
     CNNClassifier,
@@ -185,6 +186,28 @@ def test_by_default_it_is_what_the_output_layer_sees(network, digits):
     logits = seen @ weights["output.weight"].T + weights["output.bias"]
     np.testing.assert_allclose(logits, features.estimator_.decision_function(X), 1e-4, 1e-4)
     assert features.get_feature_names_out()[-1] == f"networkfeatures_{seen.shape[1] - 1}"
+
+
+def test_the_output_layer_may_compute_its_weights(digits):
+    X, y = digits
+
+    def network(in_channels, height, width, n_outputs):
+        linear = nn.Linear(4 * (height - 2) * (width - 2), n_outputs)
+        return nn.Sequential(nn.Conv2d(in_channels, 4, 3), nn.Flatten(), weight_norm(linear))
+
+    cnn = CNNClassifier(module=network, **QUICK).fit(X, y)
+    features = cnn.as_transformer()
+    lengths, directions, bias = (
+        cnn.weights_[name]
+        for name in (
+            "2.parametrizations.weight.original0",
+            "2.parametrizations.weight.original1",
+            "2.bias",
+        )
+    )
+    weights = lengths * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    logits = features.transform(X) @ weights.T + bias
+    np.testing.assert_allclose(logits, cnn.decision_function(X), 1e-4, 1e-4)
 
 
 def test_without_hidden_layers_the_output_layer_sees_the_images(digits):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from skcnn.neural._summary import LayerRow, summarize
 
@@ -123,6 +124,20 @@ def test_shared_modules_and_shared_weights_count_once():
         ("0", 9 + 3),
         ("1", 0),
         ("3", 3),
+    ]
+    assert total(summary) == n_weights(network)
+
+
+def test_what_computes_a_weight_is_no_layer():
+    network = nn.Sequential(
+        weight_norm(nn.Conv2d(3, 4, 3)), nn.Flatten(), spectral_norm(nn.Linear(4 * 5 * 7, 2))
+    )
+    summary = summarize(network, (7, 9, 3))
+    assert [(row.layer, row.n_weights) for row in summary] == [
+        ("input", 0),
+        ("0", 4 * 27 + 4 + 4),  # directions, their lengths, constants
+        ("1", 0),
+        ("2", 2 * 4 * 5 * 7 + 2),
     ]
     assert total(summary) == n_weights(network)
 
