@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer_names
-from sklearn.model_selection import StratifiedKFold, check_cv
+from sklearn.model_selection import (
+    GridSearchCV,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    check_cv,
+)
 from sklearn.utils.multiclass import type_of_target
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -124,6 +129,34 @@ def _check_fold_count(n_folds: Any, y: np.ndarray) -> None:
             f"cv={n_folds} needs at least {n_folds} images in every class, but class "
             f"{str(classes[smallest])!r} has {counts[smallest]}: lower cv or add images."
         )
+
+
+def check_searches(estimators: Mapping[str, Any], splits: list[Split], y: np.ndarray) -> None:
+    """Say which searches would find too few images in each class to fold them again."""
+    counts = [np.unique_counts(y[train]).counts.max() for train, _ in splits]
+    fewest = int(np.argmin(counts))
+    for name, estimator in estimators.items():
+        n_folds = max(map(_n_search_folds, _parts(estimator)))
+        if n_folds > counts[fewest]:
+            raise ValueError(
+                f"pipelines[{name!r}] searches with {n_folds} folds of the training images, but in "
+                f"fold {fewest} of cv no class has more than {counts[fewest]} of them: give more "
+                "images, or a pipeline without a search."
+            )
+
+
+def _parts(estimator: Any) -> list[Any]:
+    # What is no estimator of scikit-learn's kind says nothing of its parts.
+    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
+    return [estimator, *parameters.values()]
+
+
+def _n_search_folds(part: Any) -> int:
+    """Return the number of stratified folds of a search, 0 of whatever else."""
+    if not isinstance(part, GridSearchCV | RandomizedSearchCV):
+        return 0
+    splitter = check_cv(part.cv, [0, 1], classifier=True)
+    return splitter.n_splits if isinstance(splitter, StratifiedKFold) else 0
 
 
 def _indices(part: Any) -> np.ndarray:

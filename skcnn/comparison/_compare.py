@@ -18,6 +18,7 @@ from skcnn.comparison._checks import (
     check_n_jobs,
     check_pipelines,
     check_scoring,
+    check_searches,
     make_splits,
 )
 from skcnn.comparison._environment import describe_machine, library_versions
@@ -78,8 +79,8 @@ def compare_pipelines(
     ------
     TypeError, ValueError
         Before any work, if the input does not fit together: no pipelines, names that are not
-        text, no fit or predict, lengths that differ, fewer images in a class than folds, an
-        unknown metric.
+        text, no fit or predict, lengths that differ, fewer images in a class than folds (of cv, or
+        of a search among the pipelines), an unknown metric.
 
     See Also
     --------
@@ -110,6 +111,7 @@ def compare_pipelines(
     check_scoring(scoring)
     check_n_jobs(n_jobs)
     splits = make_splits(cv, X, y)
+    check_searches(estimators, splits, y)
 
     started, clock = datetime.now(UTC), perf_counter()
     folds, interrupted = _run(estimators, X, y, splits, scoring, n_jobs, verbose)

@@ -411,6 +411,17 @@ def test_folds_that_are_none(split, message, images, labels):
         compare_pipelines({"a": bayes()}, images, labels, cv=[split, split])
 
 
+def test_searches_that_find_too_few_images_are_refused_before(images, labels):
+    search = GridSearchCV(bayes(), {"gaussiannb__var_smoothing": [1e-3, 1e-2]}, cv=3)
+    few = np.concatenate([np.flatnonzero(labels == label)[:4] for label in np.unique(labels)])
+    message = r"'inner'\] searches with 3 folds .* in fold 0 of cv no class has more than 2 of them"
+    for inner in (search, make_pipeline(PixelExtractor(), search)):
+        pipelines = {"plain": bayes(), "inner": inner}
+        with pytest.raises(ValueError, match=message):
+            compare_pipelines(pipelines, images[few], labels[few], cv=2)
+        assert not compare_pipelines(pipelines, images[few], labels[few], cv=4).errors
+
+
 def test_a_backend_that_returns_everything_at_once(images, labels):
     with joblib.parallel_config("multiprocessing", n_jobs=2):
         comparison = compare_pipelines({"a": bayes()}, images, labels, cv=2)
