@@ -8,6 +8,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.model_selection import (
     GridSearchCV,
@@ -15,6 +16,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     check_cv,
 )
+from sklearn.pipeline import Pipeline
 from sklearn.utils.multiclass import type_of_target
 
 Split = tuple[np.ndarray, np.ndarray]
@@ -136,7 +138,7 @@ def check_searches(estimators: Mapping[str, Any], splits: list[Split], y: np.nda
     counts = [np.unique_counts(y[train]).counts.max() for train, _ in splits]
     fewest = int(np.argmin(counts))
     for name, estimator in estimators.items():
-        n_folds = max(map(_n_search_folds, _parts(estimator)))
+        n_folds = _n_search_folds(estimator)
         if n_folds > counts[fewest]:
             raise ValueError(
                 f"pipelines[{name!r}] searches with {n_folds} folds of the training images, but in "
@@ -145,18 +147,17 @@ def check_searches(estimators: Mapping[str, Any], splits: list[Split], y: np.nda
             )
 
 
-def _parts(estimator: Any) -> list[Any]:
-    # What is no estimator of scikit-learn's kind says nothing of its parts.
-    parameters = estimator.get_params() if hasattr(estimator, "get_params") else {}
-    return [estimator, *parameters.values()]
+def _n_search_folds(estimator: Any) -> int:
+    """Return into how many stratified folds a search, alone or at the end of a pipeline, divides.
 
-
-def _n_search_folds(part: Any) -> int:
-    """Return the number of stratified folds of a search, 0 of whatever else."""
-    if not isinstance(part, GridSearchCV | RandomizedSearchCV):
+    0 of whatever else: it may see other labels or images, and what is wrong with it says itself.
+    """
+    last = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+    if not isinstance(last, GridSearchCV | RandomizedSearchCV) or not is_classifier(last.estimator):
         return 0
-    splitter = check_cv(part.cv, [0, 1], classifier=True)
-    return splitter.n_splits if isinstance(splitter, StratifiedKFold) else 0
+    n_folds = 5 if last.cv is None else getattr(last.cv, "n_splits", last.cv)
+    stratified = last.cv is None or isinstance(last.cv, Integral | StratifiedKFold)
+    return int(n_folds) if stratified else 0
 
 
 def _indices(part: Any) -> np.ndarray:

@@ -320,6 +320,11 @@ class HOGExtractor(ImageExtractor):
         """
         check_is_fitted(self)
         batch = check_images(self, np.asarray(image)[np.newaxis], reset=False)
+        picture = draw_glyphs(self._cells_of(batch), self.pixels_per_cell_, batch.shape[1:3])
+        return picture.astype(batch.dtype)
+
+    def _cells_of(self, batch: ImageBatch) -> np.ndarray:
+        """Return the mean gradient magnitudes of an image's cells by row, column, orientation."""
         pixels, divisor = batch.read_stored(slice(0, 1), checked=False)
         orientations, _, take_sqrt = self._as_fitted
         if take_sqrt:
@@ -327,9 +332,7 @@ class HOGExtractor(ImageExtractor):
         ((_, sums, scale),) = cell_sums(
             pixels, divisor, take_sqrt, self.pixels_per_cell_, orientations, batch.refuse_infinite
         )
-        cells = scale * sums[0, :, :-1].reshape(len(sums[0]), -1, orientations)
-        picture = draw_glyphs(cells, self.pixels_per_cell_, pixels.shape[1:3])
-        return picture.astype(batch.dtype)
+        return scale * sums[0, :, :-1].reshape(len(sums[0]), -1, orientations)
 
 
 def _auto_cell_and_block(

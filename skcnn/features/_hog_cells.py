@@ -91,6 +91,7 @@ def cell_sums(
         )  # fmt: skip
         if not finite:
             refuse(some, start)
+            raise AssertionError("an image was not finite, and was not refused")
         if done == 0:  # one image has so many
             gradients, cells_of = np.empty((h * w, 2)), np.empty(h * w, np.int64)
             continue
@@ -113,7 +114,7 @@ def _vote(
 
 
 def exact_bins(by_row: np.ndarray, by_column: np.ndarray, orientations: int) -> np.ndarray:
-    """Return the bins of gradients that scikit-image has, which it cuts at edges in float32.
+    """Return the bins of gradients that scikit-image has.
 
     A tiny negative angle rounds to 180 degrees modulo 180, and scikit-image drops it: its bin is
     one past the last.
@@ -151,11 +152,10 @@ def exact_gradients(
 
 
 def _upper_edges(orientations: int) -> np.ndarray:
-    edges = np.arange(1, orientations + 1, dtype=np.float32) * (180.0 / orientations)
-    return edges.astype(np.float32).astype(np.float64)
+    return np.arange(1, orientations + 1) * (180.0 / orientations)
 
 
 def _axes_are_exact(orientations: int) -> bool:
-    """Tell whether the edges next to the axes and diagonals are not moved by being float32."""
+    """Tell whether the edges next to the axes and diagonals are not moved by rounding."""
     bins = np.searchsorted(_upper_edges(orientations), [0.0, 45.0, 90.0, 135.0], side="right")
     return bins.tolist() == [quarters * orientations // 4 for quarters in range(4)]

@@ -22,8 +22,8 @@ from skcnn._compiled import kernel, part
 # give exactly 1/4 for t = 1 in float32 too, so that the axes fall on their bins.
 _C1, _C3, _C5, _C7, _C9 = (c * 2.0**-24 for c in (5339582, -1762985, 957997, -448410, 108120))
 # How far from the edge of a bin, in half turns, the bin is certain: by the polynomial in float32,
-# and in float64, where the edges are scikit-image's, rounded to float32.
-_SURE, _SURE_IN_DOUBLE = 6e-6, 1e-7
+# and in float64.
+_SURE, _SURE_IN_DOUBLE = 6e-6, 1e-9
 # Squared magnitudes between these lose nothing in float32.
 _SMALLEST, _LARGEST = 1e-30, 1e37
 # Makes 0 / 0 zero and is lost, in float64 too, beside the sides of what is not below the smallest.

@@ -106,7 +106,7 @@ def _magnitudes_and_places(
     if not interpolate:
         bins = place.floor()
         from_edge = torch.minimum(place - bins, bins + 1 - place)
-        # Rounding of the gradient, and that of the angle and of scikit-image's edges in float32.
+        # Rounding of the gradient, and that of the angle.
         doubtful |= from_edge * magnitude <= orientations * (rounding + 1e-6 * magnitude)
     return magnitude, place, doubtful & (magnitude > 0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skcnn.features import HOGExtractor
-from skcnn.features._hog_cells import cell_sums
+from skcnn.images import ImageBatch
 from skcnn.inspection._panels import (
     ensure_fitted,
     ensure_image,
@@ -108,7 +108,7 @@ class HOGDisplay:
         """
         ensure_fitted("extractor", extractor, HOGExtractor)
         seen = read_image(extractor, image)
-        histograms = _cell_histograms(extractor, seen)
+        histograms = extractor._cells_of(ImageBatch(seen[np.newaxis]))
         return cls(seen, histograms, extractor.pixels_per_cell_).plot(axes=axes)
 
     def plot(self, *, axes: Any = None) -> HOGDisplay:
@@ -171,13 +171,3 @@ class HOGDisplay:
         ends = _REACH * min(self.pixels_per_cell) * along
         lines = np.stack([centres - ends, centres + ends], axis=1)
         return lines[..., ::-1], brightness[order]
-
-
-def _cell_histograms(extractor: HOGExtractor, image: np.ndarray) -> np.ndarray:
-    """Return the mean gradient magnitudes of the cells, shape (rows, columns, orientations)."""
-    one = image[np.newaxis]
-    extractor._extract(one)  # refuses what the extractor refuses
-    orientations, _, take_sqrt = extractor._as_fitted
-    cell = extractor.pixels_per_cell_
-    ((_, sums, scale),) = cell_sums(one, 1.0, take_sqrt, cell, orientations)
-    return scale * sums[0, :, :-1].reshape(sums.shape[1], -1, orientations)

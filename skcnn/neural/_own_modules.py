@@ -31,7 +31,7 @@ def build_module(
     Raises
     ------
     TypeError
-        If the factory is a module itself, or returns something else, or one of TorchScript.
+        If the factory is a module itself, or returns something else, or one that holds TorchScript.
 
     ValueError
         If the module has no parameters, or does not turn images into one row of `n_outputs` each.
@@ -50,11 +50,7 @@ def build_module(
                 "module must be a class or function (in_channels, height, width, n_outputs) -> "
                 f"torch.nn.Module, but it returned {type(module).__name__}."
             )
-        if isinstance(module, torch.jit.ScriptModule):
-            raise TypeError(
-                "module returned a TorchScript module, whose layers cannot be looked into. Return "
-                "the torch.nn.Module that torch.jit.script or torch.jit.trace was given."
-            )
+        _ensure_hooks(module)
         _replace_dropouts(module)
         # Lazy layers draw their weights now.
         _ensure_outputs(module, image_shape, n_outputs)
@@ -77,6 +73,19 @@ def _replace_dropouts(module: nn.Module) -> None:
                 seeded = SeededDropout(child.p, spatial=_DROPOUTS[type(child)])  # type: ignore
                 # A layer that is used twice stays one layer.
                 parent._modules[name] = replaced.setdefault(child, seeded)  # type: ignore
+
+
+def _ensure_hooks(module: nn.Module) -> None:
+    """Raise TypeError if a part cannot be looked into, as those of TorchScript."""
+    for part in module.modules():
+        try:
+            part.register_forward_hook(lambda *_: None).remove()
+            part.register_forward_pre_hook(lambda *_: None).remove()
+        except RuntimeError as error:
+            raise TypeError(
+                f"module must not be or hold a TorchScript module, such as {type(part).__name__}, "
+                "which takes no hooks. Return the torch.nn.Module that torch.jit.script was given."
+            ) from error
 
 
 def _ensure_outputs(module: nn.Module, image_shape: tuple[int, int, int], n_outputs: int) -> None:

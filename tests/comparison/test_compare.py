@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, make_scorer
@@ -16,6 +17,7 @@ from sklearn.model_selection import (
     StratifiedKFold,
     cross_validate,
 )
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
@@ -420,6 +422,22 @@ def test_searches_that_find_too_few_images_are_refused_before(images, labels):
         with pytest.raises(ValueError, match=message):
             compare_pipelines(pipelines, images[few], labels[few], cv=2)
         assert not compare_pipelines(pipelines, images[few], labels[few], cv=4).errors
+
+
+def test_searches_that_see_other_labels_or_fold_otherwise_are_not_refused(images, labels):
+    few = np.concatenate([np.flatnonzero(labels == label)[:4] for label in np.unique(labels)])
+    grid, variances = {"C": [1, 2]}, {"n_components": [2, 3]}
+    folds = KFold(3, shuffle=True, random_state=0)
+    pipelines = {
+        "of two classes": OneVsRestClassifier(GridSearchCV(SVC(), grid, cv=3)),
+        "of no classes": make_pipeline(GridSearchCV(PCA(), variances, cv=5), SVC()),
+        "splitter": GridSearchCV(SVC(), grid, cv=folds),
+        "iterator": GridSearchCV(SVC(), grid, cv=iter(list(folds.split(few[::2])))),
+    }
+    rows = images[few].reshape(len(few), -1)
+    assert not compare_pipelines(pipelines, rows, labels[few], cv=2).errors
+    wrong = {"wrong": GridSearchCV(SVC(), grid, cv="three"), "right": SVC()}
+    assert list(compare_pipelines(wrong, rows, labels[few], cv=2).errors) == ["wrong"]
 
 
 def test_a_backend_that_returns_everything_at_once(images, labels):

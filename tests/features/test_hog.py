@@ -53,6 +53,19 @@ def test_gradients_on_the_edge_of_a_bin_fall_on_scikit_images_side(orientations,
     np.testing.assert_allclose(features, reference(images, **parameters), atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("orientations", [7, 9, 11, 13, 14])
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_edges_of_bins_are_not_rounded_to_float32(orientations, n_channels):
+    edges = np.arange(1, orientations) * (180.0 / orientations)
+    between = np.deg2rad((edges + edges.astype(np.float32)) / 2)
+    images = np.zeros((len(between), 3, 3, n_channels))
+    images[:, 1, 2], images[:, 2, 1] = np.cos(between)[:, None], np.sin(between)[:, None]
+    parameters = {"orientations": orientations, "pixels_per_cell": (3, 3)}
+    features = HOGExtractor(**parameters, cells_per_block=(1, 1)).fit_transform(images)
+    expected = reference(images, **parameters, cells_per_block=(1, 1))
+    np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_uint8_equals_scikit_image_on_the_scaled_image(shape):
     images = photos(shape, np.uint8)

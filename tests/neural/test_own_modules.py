@@ -294,11 +294,16 @@ def test_frozen_layers_stay_as_they_are(digits):
 
 
 def scripted(in_channels, height, width, n_outputs):
-    images = torch.zeros(2, in_channels, height, width)
     linear = nn.Linear(in_channels * height * width, n_outputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated as a whole
-        return torch.jit.trace(nn.Sequential(nn.Flatten(), linear), images)
+        return torch.jit.script(nn.Sequential(nn.Flatten(), linear))
+
+
+def partly_scripted(in_channels, height, width, n_outputs):
+    return nn.Sequential(
+        scripted(in_channels, height, width, 5), nn.ReLU(), nn.Linear(5, n_outputs)
+    )
 
 
 @pytest.fixture
@@ -316,7 +321,8 @@ def _no_training(monkeypatch):
         (lambda *shape: None, TypeError, r"returned NoneType"),
         (lambda *shape: nn.Linear, TypeError, r"returned type"),
         (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), TypeError, r"is a module already: Seq"),
-        (scripted, TypeError, r"returned a TorchScript module.*Return the torch.nn.Module"),
+        (scripted, TypeError, r"TorchScript module, such as Recursive.*Return the torch.nn.Module"),
+        (partly_scripted, TypeError, r"TorchScript module, such as Recursive"),
         (lambda *shape: nn.Flatten(), ValueError, r"no parameter that could be trained"),
         (
             lambda c, h, w, n: nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, n + 1)),
@@ -330,7 +336,17 @@ def _no_training(monkeypatch):
         ),
         (lambda c, h, w, n: Tuple(c * h * w, n), ValueError, r"10 outputs an image.* got tuple"),
     ],
-    ids=["none", "a class", "a module", "TorchScript", "no weights", "too many", "maps", "a tuple"],
+    ids=[
+        "none",
+        "a class",
+        "a module",
+        "TorchScript",
+        "partly TorchScript",
+        "no weights",
+        "too many",
+        "maps",
+        "a tuple",
+    ],
 )
 def test_what_cannot_be_trained_is_refused_before(factory, error, message, digits):
     with pytest.raises(error, match=message):
