@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from skcnn._compat import Interval, StrOptions
-from skcnn.features._encoder import DescriptorEncoder, blocks, unit_length
+from skcnn.features._encoder import DescriptorEncoder, unit_length
 from skcnn.features._set_batch import SetBatch
 from skcnn.features._vocabulary import NearestWords, learn_vocabulary
 
@@ -184,11 +184,9 @@ class BagOfVisualWords(DescriptorEncoder):
         coder = self._coder(sets.dtype)
 
         def count(rows: slice) -> np.ndarray:
-            descriptors, targets = self._counted(sets, rows)
-            images = targets // self._pyramid.n_parts
             occurs = np.zeros((rows.stop - rows.start, len(self.vocabulary_)), bool)
-            for block in blocks(descriptors, coder):
-                occurs[images[block], coder.nearest(descriptors[block])] = True
+            for descriptors, targets in self._blocks(sets, rows, coder):
+                occurs[targets // self._pyramid.n_parts, coder.nearest(descriptors)] = True
             return occurs.sum(axis=0)
 
         frequency = sum(self._in_chunks(sets, count, len(self.vocabulary_)))

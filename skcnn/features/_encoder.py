@@ -207,33 +207,40 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _encode(self, sets: SetBatch, rows: slice, coder: Coder, features: np.ndarray) -> None:
         """Write the features of some sets over zeros."""
-        descriptors, targets = self._counted(sets, rows)
         pyramid, n_sets = self._pyramid, len(features)
         by_cell = features.reshape(n_sets, pyramid.n_cells, coder.n_sums)
         if pyramid.n_cells == 1:
             sums = features
         else:
             sums = np.zeros((n_sets * pyramid.n_parts, coder.n_sums), sets.dtype)
-        for block in blocks(descriptors, coder):
-            coder.add(descriptors[block], targets[block], sums)
-        counts = np.bincount(targets, minlength=n_sets * pyramid.n_parts)
+        counted = [np.empty(0, np.intp)]
+        for descriptors, targets in self._blocks(sets, rows, coder):
+            coder.add(descriptors, targets, sums)
+            counted.append(targets)
+        counts = np.bincount(np.concatenate(counted), minlength=n_sets * pyramid.n_parts)
         if pyramid.n_cells > 1:
             by_cell[:] = pyramid.cell_sums(sums.reshape(n_sets, pyramid.n_parts, -1))
         coder.finish(by_cell, pyramid.cell_sums(counts.reshape(n_sets, pyramid.n_parts)))
 
-    def _counted(self, sets: SetBatch, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Return the descriptors that count, and the part of which set each lies in."""
+    def _blocks(
+        self, sets: SetBatch, rows: slice, coder: Coder
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield, block by block, the descriptors that count, and the part of which set each is in.
+
+        Zeros are taken out of blocks, which stay in the cache, not out of all that was read.
+        """
+        from skcnn.features._encoder_kernels import nonzero_rows
+
         descriptors, sizes = sets.read(rows), sets.sizes(rows)
         targets = np.repeat(np.arange(len(sizes)) * self._pyramid.n_parts, sizes)
         if self._pyramid.needs_positions:
             targets += self._pyramid.part_of(sets.positions(rows))
-        if self._skips_zeros:
-            from skcnn.features._encoder_kernels import nonzero_rows
-
-            says_something = nonzero_rows(descriptors)
-            if not says_something.all():
-                return descriptors[says_something], targets[says_something]
-        return descriptors, targets
+        for block in blocks(descriptors, coder):
+            says_something = nonzero_rows(descriptors[block]) if self._skips_zeros else None
+            if says_something is None or says_something.all():
+                yield descriptors[block], targets[block]
+            elif says_something.any():
+                yield descriptors[block][says_something], targets[block][says_something]
 
     def _in_chunks(self, sets: SetBatch, work: Any, bytes_per_set: int = 0) -> list[Any]:
         """Return what `work` makes of each chunk of sets, in order; `n_jobs` threads share them."""

@@ -39,10 +39,11 @@ def append_squares(values: np.ndarray, shift: np.ndarray) -> np.ndarray:
     n_rows, n_values = values.shape
     points = np.empty((n_rows, 2 * n_values), values.dtype)
     for i in range(n_rows):
+        # Two loops: one that writes to two places would not become vector instructions.
         for c in range(n_values):
-            value = values[i, c] - shift[c]
-            points[i, c] = value
-            points[i, n_values + c] = value * value
+            points[i, c] = values[i, c] - shift[c]
+        for c in range(n_values):
+            points[i, n_values + c] = points[i, c] * points[i, c]
     return points
 
 
@@ -69,17 +70,21 @@ def add_fisher_sums(
     real = points.dtype.type
     distances = np.empty((n_modes, n_values), points.dtype)
     posteriors = np.empty(n_modes, points.dtype)
-    chosen = np.empty(n_modes + 1, np.intp)
+    is_near = np.empty(n_modes, np.uint8)
+    chosen = np.empty(n_modes + 1, np.uint32)
     for i in range(points.shape[0]):
         joint = log_joint[i]
-        best = real(-np.inf)
         for k in range(n_modes):
             joint[k] += offsets[k]
+        best = real(-np.inf)
+        for k in range(n_modes):
             best = max(best, joint[k])
-        n_chosen = 0
+        for k in range(n_modes):
+            is_near[k] = joint[k] >= best - cutoff
+        n_chosen = np.uint32(0)
         for k in range(n_modes):  # without a branch
             chosen[n_chosen] = k
-            n_chosen += joint[k] >= best - cutoff
+            n_chosen += np.uint32(is_near[k])
         largest = real(-np.inf)
         for j in range(n_chosen):
             k = chosen[j]

@@ -192,6 +192,19 @@ def test_zeros_are_left_out_unless_they_count(encoder, parameters):
 
 
 @each_way
+def test_zeros_are_left_out_of_any_number_of_descriptors(encoder, parameters):
+    # More than are treated at a time: there are pieces all of zeros, with some and with none.
+    n_values, n = 5, 200_000
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2, n, n_values))
+    fitted = make(encoder, **parameters).fit(X[:, :500])
+    X[0, 1000:-1000] = 0
+    X[1, rng.permutation(n)[:5000]] = 0
+    without = [one[one.any(axis=-1)] for one in X]
+    np.testing.assert_allclose(fitted.transform(X), fitted.transform(without), 1e-7, 1e-9)
+
+
+@each_way
 def test_images_without_any_pattern_give_finite_features(encoder, parameters):
     for X in (np.zeros((4, 3, 3, 5)), np.full((4, 3, 3, 5), 0.7, np.float32)):
         with pytest.warns(UserWarning, match="more than the 1 different descriptors"):
