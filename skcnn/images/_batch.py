@@ -200,7 +200,9 @@ class ImageBatch:
         """
         indices = self._as_positions(indices)
         if isinstance(self._source, np.ndarray):
-            raw = self._source.take(indices, axis=0)
+            # The faster way, but one that copies all of an array that is not contiguous.
+            contiguous = self._source.flags.c_contiguous
+            raw = self._source.take(indices, axis=0) if contiguous else self._source[indices]
         elif isinstance(self._source, ImageFiles):
             raw = np.asarray(self._source[indices])
         else:

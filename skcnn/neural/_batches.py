@@ -17,7 +17,7 @@ from skcnn.neural._augmentation import Augmentation
 
 # Images are read and converted in groups of whole batches of about this size: few calls for small
 # images, little memory for large ones.
-_GROUP_BYTES = 2 * 2**20
+_GROUP_BYTES = 2**20
 _CHUNK_MIB = 1
 
 NUMPY_TYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}

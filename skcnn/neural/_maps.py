@@ -2,17 +2,86 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+
 import numpy as np
 import torch
+
+# Bytes from which on it is worth while to keep memory, and a multiple of which begins at a line of
+# the cache.
+_LARGE, _LINE = 2**19, 64
+
+_here = threading.local()
 
 
 def empty_maps(shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     """Return maps of that shape, laid out channels last, whose values are to be written."""
+    if like.device.type == "cpu":
+        _, channels, height, width = shape
+        strides = height * width * channels, 1, width * channels, channels
+        return empty_values(shape, strides, like.dtype)
     return torch.empty(
         shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last
     )
 
 
+def empty_values(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: torch.dtype
+) -> torch.Tensor:
+    """Return a tensor on the CPU whose values are to be written, without gaps between them."""
+    room: Room | None = getattr(_here, "room", None)
+    n_bytes = prod(shape) * dtype.itemsize
+    if room is None or n_bytes < _LARGE:
+        return torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
+    storage = torch.from_numpy(room.lend(n_bytes)).untyped_storage()
+    return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape, strides)
+
+
 def as_images(maps: torch.Tensor) -> np.ndarray:
     """Return maps as an array (n, h, w, c) in C order, a view if they lie so."""
     return maps.detach().resolve_neg().permute(0, 2, 3, 1).contiguous().numpy()
+
+
+class Room:
+    """Memory for large maps, which each step of a training needs again.
+
+    Asked for anew it comes as empty pages, which take time to fill. And many versions of glibc find
+    no room for torch's tensors, aligned as they are, in holes of just their size (its bug 14581),
+    so that the memory of the process grows with the steps.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Let this thread's maps lie here."""
+        before = getattr(_here, "room", None)
+        _here.room = self
+        try:
+            yield
+        finally:
+            _here.room = before
+
+    def lend(self, n_bytes: int) -> np.ndarray:
+        """Return bytes that are free again as soon as nobody holds the array any more."""
+        # An epoch's last batch, a smaller one, takes what the others do.
+        fitting = [
+            (room.nbytes, number)
+            for number, room in enumerate(self._free)
+            if n_bytes <= room.nbytes <= 2 * n_bytes
+        ]
+        room = self._free.pop(min(fitting)[1]) if fitting else _aligned(n_bytes)
+        lent = room[:n_bytes]
+        weakref.finalize(lent, self._free.append, room).atexit = False
+        return lent
+
+
+def _aligned(n_bytes: int) -> np.ndarray:
+    room = np.empty(n_bytes + _LINE, np.uint8)
+    first = -room.ctypes.data % _LINE
+    return room[first : first + n_bytes]

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise, starmap
 from math import prod
 from threading import BrokenBarrierError
@@ -19,6 +19,7 @@ from skcnn._torch_threads import have_one_thread, one_thread_here, thread_count
 from skcnn.neural._batches import Batch
 from skcnn.neural._flat import FlatParameters
 from skcnn.neural._kinds import NORMS, is_known, torch_is_altered
+from skcnn.neural._maps import Room
 from skcnn.neural._modules import SeededDropout
 from skcnn.neural._summary import summarize
 from skcnn.neural._team_norm import Exchange, SharedNorm
@@ -40,12 +41,13 @@ Work = Callable[[nn.Module, Batch, slice], tuple[torch.Tensor, torch.Tensor]]
 class _Member:
     """The network of a thread, which has everybody's weights, and what is the thread's own.
 
-    That is the gradient, and a generator for each that the layers draw from.
+    That is the gradient, a generator for each that the layers draw from, and memory for maps.
     """
 
     network: nn.Module
     gradient: torch.Tensor
     generators: dict[torch.Generator, torch.Generator]
+    room: Room = field(default_factory=Room)
 
     def draw_alike(self) -> None:
         """Make the generators ready to give the numbers that those of the network would."""
@@ -55,7 +57,8 @@ class _Member:
     def run(self, work: Work, batch: Batch, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Do the member's share of a step."""
         self.gradient.zero_()
-        return work(self.network, batch, rows)
+        with self.room.in_use():
+            return work(self.network, batch, rows)
 
 
 class Team:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping
@@ -23,6 +24,7 @@ from skcnn.neural._flat import FlatParameters, is_finite
 from skcnn.neural._grey_training import train_through
 from skcnn.neural._kinds import treats_images_apart
 from skcnn.neural._losses import Loss
+from skcnn.neural._maps import Room
 from skcnn.neural._optimizers import OPTIMIZERS
 from skcnn.neural._parts import PartedBatch
 from skcnn.neural._schedules import PLANS
@@ -97,7 +99,8 @@ class LeanNet(NeuralNet):
         if resume is not None:
             resume(self)
         try:
-            self.fit_loop(train, valid)
+            with Room().in_use():
+                self.fit_loop(train, valid)
         except KeyboardInterrupt:
             if interrupts_propagate():
                 raise
@@ -181,7 +184,7 @@ class LeanNet(NeuralNet):
             optimizer.step()
             if self.average_ is not None:
                 self.average_.follow()
-            losses.append(loss)
+            losses.append(_kept(loss))
             sizes.append(len(batch.targets))
             if watched:
                 self._notify_batch_end("train", batch, torch.as_tensor(loss, device="cpu"), outputs)
@@ -274,10 +277,11 @@ class LeanNet(NeuralNet):
             if watched:
                 self.notify("on_batch_begin", batch=batch[:2], training=False)
             outputs.append(self.module_(batch.inputs))
-            losses.append(self.plan.loss.mean(outputs[-1], batch.targets, batch.weights))
+            loss = self.plan.loss.mean(outputs[-1], batch.targets, batch.weights)
+            losses.append(_kept(loss))
             sizes.append(len(batch.targets))
             if watched:
-                self._notify_batch_end("valid", batch, losses[-1], outputs[-1])
+                self._notify_batch_end("valid", batch, loss, outputs[-1])
         self._record_loss("valid_loss", _mean(losses, sizes))
         if self.plan.score is not None:
             score = self.plan.score(torch.cat(outputs), batches)
@@ -392,12 +396,20 @@ def _clip(gradient: torch.Tensor, max_norm: float) -> None:
     gradient.mul_((max_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
 
 
+def _kept(loss: Any) -> Any:
+    """Return a step's loss as it is kept until the end of the epoch.
+
+    That is a number on the CPU: small tensors between those of the steps would leave the memory
+    full of holes. On another device a look at the number would wait for all that goes before it.
+    """
+    is_elsewhere = isinstance(loss, torch.Tensor) and loss.device.type != "cpu"
+    return loss if is_elsewhere else float(loss)
+
+
 def _mean(losses: list, sizes: list[int]) -> float:
     # One look at the device an epoch, not one a batch.
-    by_hand = not isinstance(losses[0], torch.Tensor)
-    values = torch.tensor(losses, device="cpu") if by_hand else torch.stack(losses)
-    weights = torch.tensor(sizes, dtype=torch.float64, device="cpu")
-    return float(values.double().cpu() @ weights / weights.sum())
+    values = torch.stack(losses).double().cpu() if isinstance(losses[0], torch.Tensor) else losses
+    return float(np.average(values, weights=sizes))
 
 
 def _has_batch_hook(callback: Callback) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from skcnn.neural._maps import as_images, empty_maps
+from skcnn.neural._maps import as_images, empty_maps, empty_values
 
 # The matrix G that takes a kernel w to G w G', and the one that takes its nine numbers to the 36.
 _TIMES_24 = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]
@@ -196,8 +196,8 @@ def _groups(
     n_tiles = -(-height // 4) * -(-width // 4)
     size = max(1, _tiles_at_once(channels, out) // n_tiles)
     n_values = 36 * min(n, size) * n_tiles
-    before = torch.empty(n_values * channels, dtype=torch.float32, device="cpu")
-    after = torch.empty(n_values * out, dtype=torch.float32, device="cpu")
+    before = empty_values((n_values * channels,), (1,), torch.float32)
+    after = empty_values((n_values * out,), (1,), torch.float32)
     for start in range(0, n, size):
         group = slice(start, min(start + size, n))
         count = (group.stop - start) * n_tiles

@@ -166,11 +166,17 @@ def test_a_walk_through_a_memory_mapped_set_needs_the_memory_of_a_chunk(
     assert peak < 2.5 * MIB
 
 
-def test_take_from_a_memory_mapped_set_needs_the_memory_of_what_is_taken(tmp_path):
-    batch = ImageBatch(as_memmap(np.ones((2000, 32, 32, 3), np.uint8), tmp_path))
+@pytest.mark.parametrize(
+    "some",
+    [np.s_[:], np.s_[::2], np.s_[:, ::-1], np.s_[:, :, 1:]],
+    ids=["all", "rows", "up", "cut"],
+)
+def test_take_from_a_memory_mapped_set_needs_the_memory_of_what_is_taken(some, tmp_path):
+    stored = as_memmap(np.ones((4000, 32, 32, 3), np.uint8), tmp_path)
+    batch = ImageBatch(stored[some])
     tracemalloc.start()
     taken = batch.take(np.arange(0, 2000, 40))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert taken.shape == (50, 32, 32, 3)
+    assert taken.shape == (50, *stored[some].shape[1:])
     assert peak < 2 * taken.nbytes

@@ -1,0 +1,97 @@
+"""Tests of skcnn.neural._maps."""
+
+import gc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from skcnn.neural._maps import Room, as_images, empty_maps
+
+SHAPES = [(3, 5, 4, 2), (2, 1, 3, 3), (7, 40, 20, 30), (1, 64, 1, 1024), (64, 1, 40, 40)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_empty_maps_are_as_torch_lays_them_out(shape, dtype):
+    expected = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+    with Room().in_use():
+        maps = empty_maps(shape, torch.empty(1, dtype=dtype))
+    assert maps.shape == expected.shape
+    assert maps.stride() == expected.stride()
+    assert maps.dtype == dtype
+    assert maps.untyped_storage().nbytes() == expected.untyped_storage().nbytes()
+    assert maps.data_ptr() % 64 == 0
+    assert not maps._is_view()  # which torch would not let layers change in place
+    values = torch.randn(shape).to(dtype)
+    np.testing.assert_array_equal(maps.copy_(values).float(), values.float())
+
+
+def large(n_images=200, dtype=torch.float32):
+    """Return new maps of 0.73 MB or more."""
+    return empty_maps((n_images, 1, 30, 30), torch.empty(1, dtype=dtype))
+
+
+def test_room_is_used_again_when_nothing_lies_there_any_more():
+    with Room().in_use():
+        maps, others = large().fill_(1), large().fill_(2)
+        place, view = maps.data_ptr(), maps[5]
+        del maps
+        third = large()
+        assert third.data_ptr() != place  # where a part is still held
+        del view
+        kept = large(150).fill_(3)
+        assert kept.data_ptr() == place
+        assert large(150).fill_(4).data_ptr() not in (place, others.data_ptr())
+    assert (others == 2).all()
+    assert (kept == 3).all()
+
+
+def test_room_that_is_much_too_large_is_not_taken():
+    with Room().in_use():
+        place = large(400).data_ptr()
+        assert large(150).data_ptr() != place
+        assert large(200, torch.float64).data_ptr() == place
+
+
+def test_room_belongs_to_a_thread_and_ends_with_the_block():
+    def place_of_maps():
+        return large().data_ptr()
+
+    room = Room()
+    with room.in_use(), ThreadPoolExecutor(1) as pool:
+        place = place_of_maps()
+        with Room().in_use():
+            assert place_of_maps() != place
+        assert place_of_maps() == place
+        assert len(room._free) == 1
+        maps = room.lend(700_000)  # no thread's but this one's
+        pool.submit(place_of_maps).result()
+        assert room._free == []
+    large()
+    assert room._free == []
+    del maps
+    assert len(room._free) == 1
+
+
+def test_maps_in_a_room_may_be_kept_after_it():
+    with Room().in_use():
+        maps = [large().fill_(i) for i in range(5)]
+        del maps[1::2]
+        more = [large().fill_(10 + i) for i in range(2)]
+    gc.collect()
+    assert [float(one.unique()) for one in maps] == [0, 2, 4]
+    assert [float(one.unique()) for one in more] == [10, 11]
+
+
+def test_other_devices_get_maps_of_their_own():
+    maps = empty_maps((2, 3, 4, 5), torch.empty(1, device="meta"))
+    assert maps.device.type == "meta"
+    assert maps.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_as_images_shares_memory_with_maps_that_lie_so():
+    maps = empty_maps((4, 8, 30, 30), torch.empty(1)).fill_(0)
+    as_images(maps)[2, 5, 7, 3] = 9
+    assert maps[2, 3, 5, 7] == 9
