@@ -56,6 +56,8 @@ class Room:
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
+        self._lent: dict[int, tuple[weakref.ref, np.ndarray]] = {}
+        self._returned: list[weakref.ref] = []
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -69,6 +71,9 @@ class Room:
 
     def lend(self, n_bytes: int) -> np.ndarray:
         """Return bytes that are free again as soon as nobody holds the array any more."""
+        while self._returned:
+            _, room = self._lent.pop(id(self._returned.pop()))
+            self._free.append(room)
         # An epoch's last batch, a smaller one, takes what the others do.
         fitting = [
             (room.nbytes, number)
@@ -77,7 +82,9 @@ class Room:
         ]
         room = self._free.pop(min(fitting)[1]) if fitting else _aligned(n_bytes)
         lent = room[:n_bytes]
-        weakref.finalize(lent, self._free.append, room).atexit = False
+        # No function of Python's is called when it goes: Ctrl-C would be lost in it.
+        reference = weakref.ref(lent, self._returned.append)
+        self._lent[id(reference)] = reference, room
         return lent
 
 

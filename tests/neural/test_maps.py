@@ -1,6 +1,7 @@
 """Tests of skcnn.neural._maps."""
 
 import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -55,24 +56,31 @@ def test_room_that_is_much_too_large_is_not_taken():
         assert large(200, torch.float64).data_ptr() == place
 
 
-def test_room_belongs_to_a_thread_and_ends_with_the_block():
-    def place_of_maps():
-        return large().data_ptr()
+def place_of_maps():
+    return large().data_ptr()
 
+
+def test_room_belongs_to_a_thread_and_ends_with_the_block():
     room = Room()
     with room.in_use(), ThreadPoolExecutor(1) as pool:
         place = place_of_maps()
         with Room().in_use():
             assert place_of_maps() != place
+        assert pool.submit(place_of_maps).result() != place
         assert place_of_maps() == place
-        assert len(room._free) == 1
-        maps = room.lend(700_000)  # no thread's but this one's
-        pool.submit(place_of_maps).result()
-        assert room._free == []
-    large()
-    assert room._free == []
-    del maps
-    assert len(room._free) == 1
+    assert place_of_maps() != place  # the room holds that as long as it lives
+    with room.in_use():
+        assert place_of_maps() == place
+
+
+def test_room_goes_with_the_last_that_lies_there():
+    room = Room()
+    with room.in_use():
+        maps = large()
+    known = weakref.ref(room)
+    del room
+    assert known() is None
+    assert maps.fill_(1).sum() == maps.numel()
 
 
 def test_maps_in_a_room_may_be_kept_after_it():
