@@ -245,7 +245,7 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _in_chunks(self, sets: SetBatch, work: Any, bytes_per_set: int = 0) -> list[Any]:
         """Return what `work` makes of each chunk of sets, in order; `n_jobs` threads share them."""
         n_threads = effective_n_jobs(self.n_jobs)
-        # The descriptors, converted and with the zeros taken out; where each is added.
+        # The descriptors as they are read, and converted; where each is added.
         bytes_per_descriptor = 2 * sets.n_values * sets.dtype.itemsize + 16
         # The same chunks for any number of threads: matrix products round alike.
         chunks = list(sets.chunks(self.chunk_mib, bytes_per_descriptor, bytes_per_set))

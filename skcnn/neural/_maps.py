@@ -11,9 +11,10 @@ from math import prod
 import numpy as np
 import torch
 
-# Bytes from which on it is worth while to keep memory, and a multiple of which begins at a line of
-# the cache.
-_LARGE, _LINE = 2**19, 64
+# Bytes from which on it is worth while to keep memory, and how many are kept at most.
+_LARGE, _MOST = 2**19, 10 * 2**20
+# Bytes of a line of the cache.
+_LINE = 64
 
 _here = threading.local()
 
@@ -35,9 +36,10 @@ def empty_values(
     """Return a tensor on the CPU whose values are to be written, without gaps between them."""
     room: Room | None = getattr(_here, "room", None)
     n_bytes = prod(shape) * dtype.itemsize
-    if room is None or n_bytes < _LARGE:
+    lent = None if room is None or n_bytes < _LARGE else room.lend(n_bytes)
+    if lent is None:
         return torch.empty_strided(shape, strides, dtype=dtype, device="cpu")
-    storage = torch.from_numpy(room.lend(n_bytes)).untyped_storage()
+    storage = torch.from_numpy(lent).untyped_storage()
     return torch.empty(0, dtype=dtype, device="cpu").set_(storage, 0, shape, strides)
 
 
@@ -52,12 +54,16 @@ class Room:
     Asked for anew it comes as empty pages, which take time to fill. And many versions of glibc find
     no room for torch's tensors, aligned as they are, in holes of just their size (its bug 14581),
     so that the memory of the process grows with the steps.
+
+    What is here is there for maps of about one size, so there is not much of it: in networks whose
+    maps are of many sizes most would lie idle.
     """
 
     def __init__(self) -> None:
         self._free: list[np.ndarray] = []
         self._lent: dict[int, tuple[weakref.ref, np.ndarray]] = {}
         self._returned: list[weakref.ref] = []
+        self._n_bytes = 0
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -69,23 +75,36 @@ class Room:
         finally:
             _here.room = before
 
-    def lend(self, n_bytes: int) -> np.ndarray:
-        """Return bytes that are free again as soon as nobody holds the array any more."""
-        while self._returned:
-            _, room = self._lent.pop(id(self._returned.pop()))
-            self._free.append(room)
+    def lend(self, n_bytes: int) -> np.ndarray | None:
+        """Return bytes that are free again as soon as nobody holds the array any more.
+
+        None if there are none left.
+        """
+        self._take_back()
         # An epoch's last batch, a smaller one, takes what the others do.
         fitting = [
             (room.nbytes, number)
             for number, room in enumerate(self._free)
             if n_bytes <= room.nbytes <= 2 * n_bytes
         ]
-        room = self._free.pop(min(fitting)[1]) if fitting else _aligned(n_bytes)
+        if fitting:
+            room = self._free.pop(min(fitting)[1])
+        elif self._n_bytes + n_bytes <= _MOST:
+            room = _aligned(n_bytes)
+            self._n_bytes += n_bytes
+        else:
+            return None
         lent = room[:n_bytes]
         # No function of Python's is called when it goes: Ctrl-C would be lost in it.
         reference = weakref.ref(lent, self._returned.append)
         self._lent[id(reference)] = reference, room
         return lent
+
+    def _take_back(self) -> None:
+        while self._returned:
+            known = self._lent.pop(id(self._returned.pop()), None)
+            if known is not None:  # else an error came between the two lines that note it
+                self._free.append(known[1])
 
 
 def _aligned(n_bytes: int) -> np.ndarray:

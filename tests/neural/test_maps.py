@@ -1,6 +1,7 @@
 """Tests of skcnn.neural._maps."""
 
 import gc
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from skcnn import CNNClassifier
+from skcnn.neural import _training
 from skcnn.neural._maps import Room, as_images, empty_maps
 
-SHAPES = [(3, 5, 4, 2), (2, 1, 3, 3), (7, 40, 20, 30), (1, 64, 1, 1024), (64, 1, 40, 40)]
+SHAPES = [(3, 5, 4, 2), (2, 1, 3, 3), (7, 40, 40, 30), (1, 512, 1, 1024), (200, 1, 40, 40)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -73,6 +76,19 @@ def test_room_belongs_to_a_thread_and_ends_with_the_block():
         assert place_of_maps() == place
 
 
+def test_maps_beyond_the_room_are_torchs_own():
+    room = Room()
+    with room.in_use():
+        maps = [large(1000) for _ in range(5)]  # of 3.4 MiB each
+        places = [one.data_ptr() for one in maps[:2]]
+        maps[3].resize_(2000, 1, 30, 30)  # which NumPy's memory does not allow
+        with pytest.raises(RuntimeError, match="resize"):
+            maps[1].resize_(2000, 1, 30, 30)
+        assert room.lend(3_600_000) is None
+        del maps
+        assert {large(1000).data_ptr() for _ in range(9)} <= set(places)
+
+
 def test_room_goes_with_the_last_that_lies_there():
     room = Room()
     with room.in_use():
@@ -103,3 +119,36 @@ def test_as_images_shares_memory_with_maps_that_lie_so():
     maps = empty_maps((4, 8, 30, 30), torch.empty(1)).fill_(0)
     as_images(maps)[2, 5, 7, 3] = 9
     assert maps[2, 3, 5, 7] == 9
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_maps_of_a_training_lie_in_rooms(n_threads, monkeypatch):
+    places, lend = [], Room.lend
+
+    def watched(room, n_bytes):
+        lent = lend(room, n_bytes)
+        if lent is not None:
+            places.append((threading.get_ident(), lent.__array_interface__["data"][0]))
+        return lent
+
+    monkeypatch.setattr(Room, "lend", watched)
+    X = np.random.default_rng(0).random((640, 28, 28), np.float32)
+    network = CNNClassifier(conv_channels=(32, 32), batch_size=128, max_iter=1, device="cpu")
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        network.fit(X, np.arange(640) % 2)
+    finally:
+        torch.set_num_threads(before)
+    assert len({thread for thread, _ in places}) == n_threads
+    assert len(set(places)) < len(places) / 2
+
+
+def test_losses_of_steps_are_no_tensors_on_the_cpu(monkeypatch):
+    kept, mean = [], _training._mean
+    monkeypatch.setattr(_training, "_mean", lambda *args: kept.append(args[0]) or mean(*args))
+    X, y = np.random.default_rng(0).random((60, 12, 12), np.float32), np.arange(60) % 2
+    network = CNNClassifier(conv_channels=(4,), batch_size=16, max_iter=2, device="cpu")
+    network.fit(X, y, X_val=X[:20], y_val=y[:20])
+    assert [len(losses) for losses in kept] == [4, 2, 4, 2]
+    assert all(type(loss) is float for losses in kept for loss in losses)
