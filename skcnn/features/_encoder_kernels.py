@@ -68,23 +68,39 @@ def add_fisher_sums(
     """
     n_modes, n_values = scales.shape
     real = points.dtype.type
+    lowest = np.finfo(points.dtype).min
     distances = np.empty((n_modes, n_values), points.dtype)
     posteriors = np.empty(n_modes, points.dtype)
-    is_near = np.empty(n_modes, np.uint8)
+    quarter = n_modes // 4
+    of_quarters = np.empty(quarter, points.dtype)
+    is_near = np.zeros(-(-n_modes // 8) * 8, np.uint8)
+    eights = is_near.view(np.uint64)
     chosen = np.empty(n_modes + 1, np.uint32)
     for i in range(points.shape[0]):
         joint = log_joint[i]
         for k in range(n_modes):
             joint[k] += offsets[k]
-        best = real(-np.inf)
-        for k in range(n_modes):
+        # The largest of four quarters first: the largest of all in one loop would be no vector code.
+        for k in range(quarter):
+            left = max(joint[k], joint[quarter + k])
+            of_quarters[k] = max(left, max(joint[2 * quarter + k], joint[3 * quarter + k]))
+        best = lowest
+        for k in range(quarter):
+            best = max(best, of_quarters[k])
+        for k in range(4 * quarter, n_modes):
             best = max(best, joint[k])
         for k in range(n_modes):
             is_near[k] = joint[k] >= best - cutoff
         n_chosen = np.uint32(0)
-        for k in range(n_modes):  # without a branch
-            chosen[n_chosen] = k
-            n_chosen += np.uint32(is_near[k])
+        for eight in range(len(eights)):
+            if eights[eight] != 0:
+                for k in range(8 * eight, 8 * eight + 8):  # without a branch
+                    chosen[n_chosen] = k
+                    n_chosen += np.uint32(is_near[k])
+        if n_chosen == 0:  # beyond the largest number: log_joint tells nothing
+            for k in range(n_modes):
+                chosen[k] = k
+            n_chosen = np.uint32(n_modes)
         largest = real(-np.inf)
         for j in range(n_chosen):
             k = chosen[j]

@@ -36,10 +36,11 @@ def test_equal_to_scikit_image(pca_components, improved):
 
 
 @pytest.mark.parametrize("improved", [True, False])
-def test_equal_to_scikit_image_on_many_overlapping_modes(improved):
+@pytest.mark.parametrize("n_modes", [2, 37, 40])
+def test_equal_to_scikit_image_on_many_overlapping_modes(n_modes, improved):
     rng = np.random.default_rng(0)
     sets = rng.gamma(1.0, size=(5, 300, 20))
-    encoder = FisherVectorEncoder(40, improved=improved, random_state=0).fit(sets)
+    encoder = FisherVectorEncoder(n_modes, improved=improved, random_state=0).fit(sets)
     expected = reference(encoder, sets, improved)
     np.testing.assert_allclose(encoder.transform(sets), expected, rtol=1e-7, atol=1e-9)
     single = encoder.transform(sets.astype(np.float32))
@@ -57,6 +58,18 @@ def test_far_from_the_origin_and_from_every_mode():
     shifted = FisherVectorEncoder(7, pca_components=None, improved=False, random_state=0)
     single = shifted.fit(X + 100).transform((X + 100).astype(np.float32))
     np.testing.assert_allclose(single, reference(shifted, X + 100, False), rtol=1e-2, atol=1e-4)
+
+
+def test_descriptors_beyond_the_densities_of_all_modes_are_not_lost():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 30, 8)).astype(np.float32)
+    encoder = FisherVectorEncoder(64, pca_components=None, random_state=0, max_iter=5).fit(X)
+    for column in range(8):
+        for value in (2.5e38, -2.5e38):  # log densities are infinite or, as differences, NaN
+            far = X[:2].copy()
+            far[1, 3] = value * np.eye(8)[column]
+            with pytest.raises(ValueError, match="too large, those of image 1 first"):
+                encoder.transform(far)
 
 
 def test_mixture_is_that_of_scikit_learn():
