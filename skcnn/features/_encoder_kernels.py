@@ -80,7 +80,7 @@ def add_fisher_sums(
         joint = log_joint[i]
         for k in range(n_modes):
             joint[k] += offsets[k]
-        # The largest of four quarters first: the largest of all in one loop would be no vector code.
+        # The largest of four quarters first: that of all in one loop would be no vector code.
         for k in range(quarter):
             left = max(joint[k], joint[quarter + k])
             of_quarters[k] = max(left, max(joint[2 * quarter + k], joint[3 * quarter + k]))
