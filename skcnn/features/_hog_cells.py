@@ -7,10 +7,12 @@ from math import prod
 
 import numpy as np
 
+from skcnn._aligned import empty_aligned
 from skcnn.features._hog_kernel import sum_cells
 
-# Pixels of a strip of rows, and bytes of some images and of their sums: they stay in the cache.
-_STRIP, _IMAGES, _SUMS = 4096, 2**19, 2**20
+# Pixels of a strip of rows, which stay in the cache; bytes of some images and of their sums: enough
+# that threads, which wait for each other between two calls of the kernel, seldom do.
+_STRIP, _IMAGES, _SUMS = 4096, 2**20, 2**20
 # Pixels that the kernel may hand back at a time; where an image has more, there is room for all.
 _UNSURE = 2**14
 
@@ -67,17 +69,18 @@ def cell_sums(
     # by which the strongest of several channels is chosen: in float64 that can be seen.
     rough = not take_sqrt and (c == 1 or work == np.float32)
     strip = max(1, min(h, _STRIP // w))
-    values = np.empty((c, (strip + 2) * w), work if rough else np.float64)
-    scratch = np.empty((2, strip * w), values.dtype)
-    magnitudes = np.empty(strip * w, work)
-    places = np.empty(strip * w, np.uint32)
-    flags = np.empty(-(-strip * w // 8) * 8, np.uint8)
-    numbers = np.empty(len(flags) // 8 * 9, np.uint32)
-    first = np.tile(np.arange(w) // cell[1] * orientations, strip).astype(np.uint32)
+    values = empty_aligned((c, (strip + 2) * w), work if rough else np.float64)
+    scratch = empty_aligned((2, strip * w), values.dtype)
+    magnitudes = empty_aligned((strip * w,), work)
+    places = empty_aligned((strip * w,), np.uint32)
+    flags = empty_aligned((-(-strip * w // 8) * 8,), np.uint8)
+    numbers = empty_aligned((len(flags) // 8 * 9,), np.uint32)
+    first = empty_aligned((strip * w,), np.uint32)
+    first[:] = np.tile(np.arange(w) // cell[1] * orientations, strip)
     grid = h // cell[0], w // cell[1] * orientations + 1
     unread = images[:, grid[0] * cell[0] + 1 :]
     n_some = min(m, _IMAGES // images[0].nbytes, _SUMS // (8 * prod(grid)))
-    sums = np.empty((max(1, n_some), *grid))
+    sums = empty_aligned((max(1, n_some), *grid), np.float64)
     gradients, cells_of = np.empty((_UNSURE, 2)), np.empty(_UNSURE, np.int64)
     edges_exact = _axes_are_exact(orientations)
     unit = divisor if rough else 1.0

@@ -11,6 +11,7 @@ from math import pi, sqrt, tan
 
 import numpy as np
 
+from skcnn._aligned import empty_aligned
 from skcnn._compiled import kernel, part
 from skcnn.features._sift_grid import N_BINS, N_ORIENTATIONS, TAPS_AT_ONCE, Grid
 
@@ -331,4 +332,7 @@ def _workspace(height: int, width: int, grid: Grid, dtype: np.dtype) -> tuple[np
         (height + n_beyond, length),  # pooled
         (N_BINS, length),  # bands
     ]
-    return tuple(np.zeros(shape, dtype) for shape in shapes)
+    arrays = tuple(empty_aligned(shape, dtype) for shape in shapes)
+    for array in arrays:
+        array[...] = 0
+    return arrays

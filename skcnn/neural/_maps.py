@@ -11,10 +11,10 @@ from math import prod
 import numpy as np
 import torch
 
+from skcnn._aligned import empty_aligned
+
 # Bytes from which on it is worth while to keep memory, and how many are kept at most.
 _LARGE, _MOST = 2**19, 10 * 2**20
-# Bytes of a line of the cache.
-_LINE = 64
 
 _here = threading.local()
 
@@ -90,7 +90,7 @@ class Room:
         if fitting:
             room = self._free.pop(min(fitting)[1])
         elif self._n_bytes + n_bytes <= _MOST:
-            room = _aligned(n_bytes)
+            room = empty_aligned((n_bytes,), np.uint8)
             self._n_bytes += n_bytes
         else:
             return None
@@ -105,9 +105,3 @@ class Room:
             known = self._lent.pop(id(self._returned.pop()), None)
             if known is not None:  # else an error came between the two lines that note it
                 self._free.append(known[1])
-
-
-def _aligned(n_bytes: int) -> np.ndarray:
-    room = np.empty(n_bytes + _LINE, np.uint8)
-    first = -room.ctypes.data % _LINE
-    return room[first : first + n_bytes]
