@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from threading import Lock
+from threading import Event, Lock, Thread
 from typing import Any
 
 
@@ -21,7 +21,7 @@ def in_threads(
 
     The calling thread is one of the threads; unless it is the only one, each of them works in a
     context `within()`. joblib would do it too, but takes longer to start than a batch of small
-    images takes.
+    images takes; an executor takes half a millisecond more to start and to end than bare threads.
     """
     left = deque(enumerate(chunks))
     n_threads = min(n_threads, len(left))
@@ -45,13 +45,26 @@ def in_threads(
         except BaseException as error:
             failed[number] = error
 
-    with ThreadPoolExecutor(n_threads - 1) as pool:
+    ends = [Event() for _ in range(n_threads - 1)]
+
+    def help_out(end: Event) -> None:
         try:
-            for _ in range(n_threads - 1):
-                pool.submit(take_chunks)
             take_chunks()
-        except BaseException as error:  # there is no other thread, or Ctrl-C came in between
-            failed[-1] = error
+        finally:
+            end.set()
+
+    helpers = [Thread(target=help_out, args=(end,)) for end in ends]
+    try:
+        for helper in helpers:
+            helper.start()
+        take_chunks()
+        for helper in helpers:
+            helper.join()
+    except BaseException as error:  # there is no other thread, or Ctrl-C came in between
+        failed[-1] = error  # so that nobody takes another chunk
+        for helper, end in zip(helpers, ends, strict=True):
+            if helper.ident is not None:  # it has started
+                end.wait()  # not join(), which takes a thread for ended once it was interrupted
     if failed:
         raise _most_urgent(failed)
     return results

@@ -1,9 +1,9 @@
 """Chunks shared among threads: order, errors, Ctrl-C."""
 
+import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier, get_ident
+from threading import Barrier, Thread, get_ident, main_thread
 
 import pytest
 
@@ -60,25 +60,61 @@ def test_ctrl_c_comes_before_other_errors():
         in_threads(2, work, CHUNKS[:2])
 
 
-def test_nothing_is_done_without_all_threads(monkeypatch):
-    done, submit = [], ThreadPoolExecutor.submit
+def test_ctrl_c_waits_for_chunks_of_other_threads():
+    both_are_here, here, finished = Barrier(2), get_ident(), []
 
-    def fail_at_the_second(pool, function):
+    def work(rows):
+        both_are_here.wait(timeout=60)
+        if get_ident() != here:
+            time.sleep(0.1)  # the calling thread is waiting for this one
+            signal.pthread_kill(main_thread().ident, signal.SIGINT)
+            time.sleep(0.2)
+            finished.append(rows.start)
+
+    # Python's own handling of Ctrl-C is switched off where tests run in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_threads(2, work, CHUNKS[:2])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(finished) == 1
+
+
+def test_nothing_is_done_without_all_threads(monkeypatch):
+    done, start = [], Thread.start
+
+    def fail_at_the_second(thread):
         if done:
             raise RuntimeError("can't start new thread")
-        future = submit(pool, function)
+        start(thread)
         while not done:
             time.sleep(0.001)
-        return future
 
     def work(rows):
         done.append(rows.start)
         time.sleep(0.01)
 
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", fail_at_the_second)
+    monkeypatch.setattr(Thread, "start", fail_at_the_second)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         in_threads(3, work, CHUNKS)
     assert len(done) < 10
+
+
+@pytest.mark.parametrize("who_fails", ["calling thread", "other thread"])
+def test_no_thread_works_on_after_an_error(who_fails):
+    both_are_here, here, finished = Barrier(2), get_ident(), []
+
+    def work(rows):
+        both_are_here.wait(timeout=60)
+        if (get_ident() == here) == (who_fails == "calling thread"):
+            raise ValueError("no")
+        time.sleep(0.2)
+        finished.append(rows.start)
+
+    with pytest.raises(ValueError, match="no"):
+        in_threads(2, work, CHUNKS)
+    assert len(finished) == 1
 
 
 def test_the_calling_thread_takes_part():
