@@ -6,7 +6,7 @@ import pytest
 from skcnn._aligned import empty_aligned
 
 
-@pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 0), (7, 1, 9)])
+@pytest.mark.parametrize("shape", [(1,), (3, 5), (7, 1, 9)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_arrays_are_aligned_and_can_be_written_to(shape, dtype):
     array = empty_aligned(shape, dtype)
