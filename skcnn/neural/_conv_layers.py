@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from skcnn.neural._convolution import convolution
 from skcnn.neural._modules import NOT_MONOTONIC, SeededDropout, activation_layer
 from skcnn.neural._pooling import TileMaxima
-from skcnn.neural._winograd import convolution
 
 
 @dataclass(frozen=True)

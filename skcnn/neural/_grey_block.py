@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from skcnn.neural._convolution import CONVOLUTIONS
 from skcnn.neural._kinds import is_altered, is_plain_norm
 from skcnn.neural._maps import as_images, empty_maps
 from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._team_norm import SharedNorm
-from skcnn.neural._winograd import WinogradConv2d
 
 # One core of the compiled kernels keeps up with so many of torch's.
 _MOST_THREADS = 4
@@ -82,7 +82,7 @@ def _is_norm(layer: nn.Module) -> bool:
 
 
 def _is_grey_convolution(layer: Any) -> bool:
-    if type(layer) not in (nn.Conv2d, WinogradConv2d) or is_altered(layer):
+    if type(layer) not in CONVOLUTIONS or is_altered(layer):
         return False
     numbers = layer.in_channels, layer.kernel_size, layer.stride, layer.dilation
     if numbers != (1, (3, 3), (1, 1), (1, 1)):

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from skcnn.neural._convolution import CONVOLUTIONS
 from skcnn.neural._grey_block import GreyBlock, Layers, joined
 from skcnn.neural._kinds import is_altered
 from skcnn.neural._modules import FlattenImages
 from skcnn.neural._pooling import TileMaxima
-from skcnn.neural._winograd import WinogradConv2d
 
 _Function = Callable[[torch.Tensor], torch.Tensor]
 
@@ -60,7 +60,7 @@ def _layer(layer: nn.Module) -> _Function:
         return partial(_convolve_grey, convolve) if layer.in_channels == 1 else convolve
     if type(layer) is nn.ReLU:
         return torch.relu_ if layer.inplace else torch.relu
-    if type(layer) in (WinogradConv2d, TileMaxima, FlattenImages):
+    if type(layer) in (*CONVOLUTIONS, TileMaxima, FlattenImages):
         return layer.forward
     return layer
 

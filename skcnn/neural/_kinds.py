@@ -6,16 +6,15 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from skcnn.neural._convolution import CONVOLUTIONS
 from skcnn.neural._modules import FlattenImages, GlobalAverage, SeededDropout
 from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._residual import ResidualBlock, ResidualNetwork, Scale
-from skcnn.neural._winograd import WinogradConv2d
 
 # Layers that treat images apart, and draw from no generator but one of their own. A subclass may do
 # anything.
 _APART = {
-    nn.Conv2d,
-    WinogradConv2d,
+    *CONVOLUTIONS,
     nn.Linear,
     TileMaxima,
     nn.MaxPool2d,

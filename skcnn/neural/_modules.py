@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from skcnn.neural._convolution import CONVOLUTIONS
 from skcnn.neural._parts import mask_for
-from skcnn.neural._winograd import WinogradConv2d
 
 _ACTIVATION_LAYERS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,
@@ -202,7 +202,7 @@ def fold_batch_norm(network: nn.Module) -> None:
 
 def _is_convolution(layer: nn.Module | None) -> TypeGuard[nn.Conv2d]:
     # Other classes may compute something else.
-    return type(layer) in (nn.Conv2d, WinogradConv2d)
+    return type(layer) in CONVOLUTIONS
 
 
 def _runs_in_order(network: nn.Module) -> bool:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from skcnn._parameters import layer_sizes
+from skcnn.neural._convolution import convolution
 from skcnn.neural._modules import SeededDropout, named_sequence
 from skcnn.neural._pooling import TileMaxima
-from skcnn.neural._winograd import convolution
 
 
 class ResidualNetwork(nn.Module):

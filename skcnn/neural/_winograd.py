@@ -125,7 +125,7 @@ def _differentiable_gradients(
 class WinogradConv2d(nn.Conv2d):
     """A convolution of 3 x 3 that takes Winograd's way where it is the shorter one.
 
-    Made by :func:`convolution`; its settings stay as they are.
+    Made by :func:`~skcnn.neural._convolution.convolution`; its settings stay as they are.
     """
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -135,20 +135,9 @@ class WinogradConv2d(nn.Conv2d):
         return super().forward(inputs)
 
 
-def convolution(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: tuple[int, int],
-    stride: tuple[int, int] = (1, 1),
-    padding: tuple[int, int] = (0, 0),
-    *,
-    bias: bool,
-) -> nn.Conv2d:
-    """Return a layer, one that may take Winograd's way if its numbers allow it."""
-    enough = in_channels * out_channels >= _LEAST_SAVED * (in_channels + out_channels)
-    square = kernel_size == (3, 3) and stride == (1, 1) and padding in ((0, 0), (1, 1), (2, 2))
-    kind = WinogradConv2d if enough and square else nn.Conv2d
-    return kind(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+def may_pay(in_channels: int, out_channels: int) -> bool:
+    """Tell whether a layer of so many channels can be faster than torch's, for some maps."""
+    return in_channels * out_channels >= _LEAST_SAVED * (in_channels + out_channels)
 
 
 def _pays(maps: torch.Tensor, weight: torch.Tensor, padding: int) -> bool:

@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from skcnn import CNNClassifier, ResidualNetwork
 from skcnn.datasets import load_digit_images
 from skcnn.neural import _winograd
-from skcnn.neural._winograd import WinogradConv2d, WinogradConvolution, convolution
+from skcnn.neural._convolution import convolution
+from skcnn.neural._winograd import WinogradConv2d, WinogradConvolution
 
 # Height and width, with the padding: tiles that fit, tiles beyond the maps, a single one.
 SIZES = [(8, 8, 1), (10, 6, 0), (7, 9, 1), (5, 13, 0), (4, 3, 2), (3, 3, 0), (1, 1, 1)]
