@@ -162,6 +162,12 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         words : ndarray of int
             Numbers of words, in the shape of `X` without its last axis; (n_descriptors,) for sets
             of different sizes: those of all sets, in order.
+
+        Raises
+        ------
+        ValueError
+            If descriptors have another number of values than in `fit`, or one is not finite or so
+            large that its distances from the words are not.
         """
         check_is_fitted(self)
         sets = check_sets(self, X, reset=False)
@@ -170,8 +176,10 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         def fill(rows: slice) -> None:
             descriptors, start = sets.read(rows), sets.offsets[rows.start]
-            for block in blocks(descriptors, coder):
-                words[start + block.start : start + block.stop] = coder.nearest(descriptors[block])
+            with np.errstate(over="ignore", invalid="ignore"):  # which coders see to
+                for block in blocks(descriptors, coder):
+                    found = words[start + block.start : start + block.stop]
+                    found[:] = coder.nearest(descriptors[block])
 
         self._in_chunks(sets, fill)
         return words if sets.set_shape is None else words.reshape(len(sets), *sets.set_shape)

@@ -140,9 +140,11 @@ def finish_fisher_vectors(
     """Make Fisher vectors of the sums, shape (m, n_cells, n_sums), in place.
 
     Means over the `counts` times `factors`, less what is `expected` of the weights; if `improved`,
-    their roots, brought to length 1 over a set's cells, and in each to the same length.
+    their roots, brought to length 1 over a set's cells, and in each to the same length. Where that
+    length is beyond the largest number they are infinite.
     """
     real = sums.dtype.type
+    largest = np.finfo(sums.dtype).max
     n_sets, n_cells, n_sums = sums.shape
     for i in range(n_sets):
         n_filled = 0
@@ -162,6 +164,10 @@ def finish_fisher_vectors(
             squared = real(0)  # length of the roots
             for j in range(n_sums):
                 squared += abs(values[j])
+            if squared > largest / real(n_filled):
+                for j in range(n_sums):
+                    values[j] = real(np.inf)
+                continue
             scale = real(0)
             if squared > 0:
                 scale = real(1) / math.sqrt(squared * real(n_filled))

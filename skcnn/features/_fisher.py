@@ -229,7 +229,7 @@ class _Gradients:
     ) -> None:
         weights, covariances = fitted.weights_, fitted.covariances_
         means = fitted.means_ if projection is not None else fitted.means_ - shift
-        self.improved = fitted._improved
+        self.fitted, self.improved = fitted, fitted._improved
         n_modes, self.n_values = means.shape
         self.n_sums = n_modes * (1 + 2 * self.n_values)
         self.n_working = n_modes + 2 * self.n_values
@@ -242,7 +242,8 @@ class _Gradients:
         self.log_constants = constants.astype(dtype)
         self.offsets = (constants - 0.5 * (means**2 / covariances).sum(axis=1)).astype(dtype)
         factors = np.vstack([(means / covariances).T, (-0.5 / covariances).T])
-        self.factors = factors.astype(dtype, order="C")
+        with np.errstate(over="ignore"):  # of tiny descriptors, whose log densities tell nothing
+            self.factors = factors.astype(dtype, order="C")
         # Posteriors below the last digit of 1 are left out.
         self.cutoff = dtype.type(-np.log(np.finfo(dtype).eps))
         roots = np.sqrt(weights)
@@ -258,7 +259,19 @@ class _Gradients:
     def nearest(self, descriptors: np.ndarray) -> np.ndarray:
         log_joint = self._points(descriptors) @ self.factors
         log_joint += self.offsets
-        return log_joint.argmax(axis=1)
+        modes = log_joint.argmax(axis=1)  # the first NaN, if there is one
+        unknown = ~np.isfinite(log_joint[np.arange(len(modes)), modes])
+        if unknown.any():  # beyond the largest number, as descriptors or mixture may be in float32
+            modes[unknown] = self._nearest_in_double(descriptors[unknown])
+        return modes
+
+    def _nearest_in_double(self, descriptors: np.ndarray) -> np.ndarray:
+        if descriptors.dtype == np.float64:
+            raise ValueError(
+                "X holds descriptors that are too large: their densities are beyond what float64 "
+                "can hold. Divide X by its largest value, in fit and transform alike."
+            )
+        return self.fitted._coder(np.dtype(np.float64)).nearest(descriptors.astype(np.float64))
 
     def add(self, descriptors: np.ndarray, targets: np.ndarray, sums: np.ndarray) -> None:
         from skcnn.features._encoder_kernels import add_fisher_sums

@@ -45,15 +45,18 @@ def in_threads(
         except BaseException as error:
             failed[number] = error
 
-    ends = [Event() for _ in range(n_threads - 1)]
+    at_work: list[Event] = []
 
-    def help_out(end: Event) -> None:
+    def help_out() -> None:
+        end = Event()
+        at_work.append(end)
         try:
             take_chunks()
         finally:
             end.set()
 
-    helpers = [Thread(target=help_out, args=(end,)) for end in ends]
+    # Daemons, since one that Ctrl-C keeps from starting would keep the process from ending.
+    helpers = [Thread(target=help_out, daemon=True) for _ in range(n_threads - 1)]
     try:
         for helper in helpers:
             helper.start()
@@ -62,9 +65,8 @@ def in_threads(
             helper.join()
     except BaseException as error:  # there is no other thread, or Ctrl-C came in between
         failed[-1] = error  # so that nobody takes another chunk
-        for helper, end in zip(helpers, ends, strict=True):
-            if helper.ident is not None:  # it has started
-                end.wait()  # not join(), which takes a thread for ended once it was interrupted
+        for end in list(at_work):
+            end.wait()  # not join(), which takes a thread for ended once it was interrupted
     if failed:
         raise _most_urgent(failed)
     return results

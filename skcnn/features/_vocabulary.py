@@ -71,4 +71,12 @@ class NearestWords:
 
     def nearest(self, descriptors: np.ndarray) -> np.ndarray:
         """Return the number of the nearest word of each descriptor."""
-        return self.scores(descriptors).argmin(axis=1)
+        scores = self.scores(descriptors)
+        words = scores.argmin(axis=1)  # the first NaN, if there is one
+        unknown = ~np.isfinite(scores[np.arange(len(words)), words])
+        if unknown.any():  # beyond the largest number, but for a factor that all words share
+            large = descriptors[unknown]
+            size = np.abs(large).max(axis=1, keepdims=True)
+            relative = (large / size) @ self._factors + self._offsets / size
+            words[unknown] = relative.argmin(axis=1)
+        return words

@@ -72,6 +72,40 @@ def test_descriptors_beyond_the_densities_of_all_modes_are_not_lost():
                 encoder.transform(far)
 
 
+@pytest.mark.parametrize("exponent", np.arange(17.5, 18.6, 0.05).round(2).tolist())
+def test_large_vectors_are_right_or_refused(exponent):
+    X = np.random.default_rng(0).normal(size=(40, 8, 8, 8)).astype(np.float32)
+    encoder = FisherVectorEncoder(
+        16, pca_components=None, spatial_pyramid=(1, 2, 4), random_state=0, max_iter=5
+    ).fit(X)
+    large = np.full((1, 8, 8, 8), 10.0**exponent)
+    try:
+        vectors = encoder.transform(large.astype(np.float32))
+    except ValueError as error:
+        assert "too large" in str(error)  # noqa: PT017 - either is right
+    else:
+        np.testing.assert_allclose(vectors, encoder.transform(large), atol=1e-4)
+
+
+@pytest.mark.parametrize("exponent", [-30, -20, -19, 0, 15, 19, 20, 30])
+@pytest.mark.parametrize("fitted_at", [None, 0])
+def test_modes_of_huge_and_tiny_descriptors_are_those_of_double_precision(exponent, fitted_at):
+    X = np.random.default_rng(0).normal(size=(40, 30, 8))
+    scaled = X * 10.0**exponent
+    encoder = FisherVectorEncoder(16, pca_components=None, random_state=0, max_iter=5)
+    # What is learnt from must not exceed 1e14.
+    encoder.fit(scaled if fitted_at is None and exponent < 0 else X)
+    modes = encoder.assign(scaled.astype(np.float32))
+    assert (modes == encoder.assign(scaled)).mean() > 0.999
+
+
+def test_descriptors_without_a_density_have_no_mode():
+    X = np.random.default_rng(0).normal(size=(40, 30, 8))
+    encoder = FisherVectorEncoder(4, pca_components=None, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="too large: their densities are beyond what float64"):
+        encoder.assign(X * 1e200)
+
+
 def test_mixture_is_that_of_scikit_learn():
     X = grid().reshape(-1, 5)
     encoder = FisherVectorEncoder(7, pca_components=None, random_state=0).fit(X)

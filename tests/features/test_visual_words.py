@@ -134,3 +134,16 @@ def test_soft_words_of_the_least_bandwidths(scale, bandwidth):
         4, assignment="soft", bandwidth=bandwidth, normalize=None, random_state=0
     )
     np.testing.assert_allclose(words.fit_transform(sets).sum(axis=1), 20, rtol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", [BagOfVisualWords, VLADEncoder])
+@pytest.mark.parametrize("size", [1e15, 1e30, 3e38])
+def test_words_of_huge_descriptors_are_the_nearest(encoder, size):
+    rng = np.random.default_rng(0)
+    fitted = encoder(20, random_state=0).fit(rng.normal(size=(40, 30, 8)))
+    directions = rng.normal(size=(5, 30, 8))
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    words = fitted.assign((size * directions).astype(np.float32))
+    # So far away it counts only how far words reach in that direction.
+    centred = fitted.vocabulary_ - fitted.vocabulary_.mean(axis=0)
+    np.testing.assert_array_equal(words, (directions @ centred.T).argmax(axis=-1))
