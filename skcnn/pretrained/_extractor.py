@@ -26,13 +26,13 @@ from skcnn.pretrained._inference import optimized
 from skcnn.pretrained._layers import POOLINGS, computing_images_of, layer_network
 from skcnn.pretrained._preprocessing import Preprocessing, preprocessed, warn_of_scale
 from skcnn.pretrained._sharing import LoadedNetwork, forget, shared
-from skcnn.pretrained._sources import Weights, find_origin, network_of
+from skcnn.pretrained._sources import KnowsOrigin, Weights, find_origin, network_of
 
 _AUTO_BATCH = 32
 _SECONDS_BETWEEN_REPORTS = 5
 
 
-class PretrainedExtractor(ImageExtractor):
+class PretrainedExtractor(KnowsOrigin, ImageExtractor):
     """Features of a network that was trained on ImageNet, such as ResNet-50.
 
     A network that has learnt to tell a thousand kinds of things apart looks for what most pictures
@@ -258,26 +258,6 @@ class PretrainedExtractor(ImageExtractor):
             self.weights_ = to_arrays(self._named_network())
         self.output_shape_ = self._loaded().output_shape
         return prod(self.output_shape_)
-
-    @property
-    def backbone_(self) -> str:
-        """Full name of the network and its weights."""
-        return self._origin.backbone
-
-    @property
-    def preprocessing_(self) -> Preprocessing:
-        """What is done to every image."""
-        return self._origin.preprocessing
-
-    @property
-    def weights_source_(self) -> str | None:
-        """Where the file of weights was found."""
-        return self._origin.source
-
-    @property
-    def weights_digest_(self) -> str | None:
-        """SHA-256 of the file of weights."""
-        return self._origin.digest
 
     def _loaded(self) -> LoadedNetwork:
         """Return the network; equal extractors share it."""

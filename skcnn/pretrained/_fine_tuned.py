@@ -32,7 +32,13 @@ from skcnn.pretrained._fine_tuned_network import (
 from skcnn.pretrained._fine_tuning import FineTuning
 from skcnn.pretrained._layers import computing_images_of
 from skcnn.pretrained._preprocessing import Preprocessing
-from skcnn.pretrained._sources import Origin, Weights, find_origin, origin_without_weights
+from skcnn.pretrained._sources import (
+    KnowsOrigin,
+    Origin,
+    Weights,
+    find_origin,
+    origin_without_weights,
+)
 
 # What a large network needs for an image: batches of 16 are fast, and take little memory.
 _BYTES_PER_IMAGE = 4 * 2**20
@@ -147,7 +153,7 @@ _ATTRIBUTES = {
     and_targets="",
     loss_unit="",
 )
-class FineTunedClassifier(NeuralClassifier):
+class FineTunedClassifier(KnowsOrigin, NeuralClassifier):
     """A network that was trained on ImageNet, with a new head for your classes.
 
     The last layer of the network is replaced by one that is drawn anew. Trained alone it is a
@@ -246,7 +252,6 @@ class FineTunedClassifier(NeuralClassifier):
     feature_mean_: np.ndarray
     feature_scale_: np.ndarray
     n_outputs_: int
-    _origin: Origin
 
     def __init__(
         self,
@@ -299,26 +304,6 @@ class FineTunedClassifier(NeuralClassifier):
         channel_axis: int | None = -1,
     ) -> None:
         self._assign(locals())
-
-    @property
-    def backbone_(self) -> str:
-        """Full name of the network and its weights."""
-        return self._origin.backbone
-
-    @property
-    def preprocessing_(self) -> Preprocessing:
-        """What is done to every image."""
-        return self._origin.preprocessing
-
-    @property
-    def weights_source_(self) -> str | None:
-        """Where the file of weights was found."""
-        return self._origin.source
-
-    @property
-    def weights_digest_(self) -> str | None:
-        """SHA-256 of the file of weights."""
-        return self._origin.digest
 
     def _own_module(self) -> nn.Module | None:
         return self.weights if isinstance(self.weights, nn.Module) else None

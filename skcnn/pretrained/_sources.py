@@ -47,6 +47,32 @@ class Origin:
     seed: int | None = None
 
 
+class KnowsOrigin:
+    """What a fitted estimator tells of its :class:`Origin`."""
+
+    _origin: Origin
+
+    @property
+    def backbone_(self) -> str:
+        """Full name of the network and its weights."""
+        return self._origin.backbone
+
+    @property
+    def preprocessing_(self) -> Preprocessing:
+        """What is done to every image."""
+        return self._origin.preprocessing
+
+    @property
+    def weights_source_(self) -> str | None:
+        """Where the file of weights was found."""
+        return self._origin.source
+
+    @property
+    def weights_digest_(self) -> str | None:
+        """SHA-256 of the file of weights."""
+        return self._origin.digest
+
+
 def find_origin(
     name: str,
     weights: Weights,
