@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.base import _fit_context as fit_context
 from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._param_validation import (
-    Interval,
     Options,
     StrOptions,
     validate_parameter_constraints,
@@ -25,6 +25,14 @@ __all__ = [
     "validate_parameter_constraints",
     "with_callbacks",
 ]
+
+
+class Interval(_Interval):
+    """Numbers between two bounds; True and False are none."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Tell whether `val` is such a number."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 def check_sample_weight(sample_weight: Any, n_samples: int) -> np.ndarray:

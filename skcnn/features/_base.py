@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import ceil, prod
 from typing import Any, Self
 
@@ -19,6 +18,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skcnn._compat import choose_output, fit_context
+from skcnn.features._refit import as_it_was_if_it_fails
 from skcnn.features._threads import in_threads
 from skcnn.images import ImageBatch, check_images
 
@@ -82,7 +82,7 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ValueError
             If `X` is no image batch or a parameter does not fit its images.
         """
-        with _as_it_was_if_it_fails(self):
+        with as_it_was_if_it_fails(self):
             images = check_images(self, X, reset=True)
             self._warn_of(images)
             result = self._prepare(*images.shape[1:])
@@ -173,15 +173,3 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-@contextmanager
-def _as_it_was_if_it_fails(estimator: BaseEstimator) -> Iterator[None]:
-    """Let a fit that fails, or is interrupted, leave what an earlier one has learnt."""
-    before = dict(vars(estimator))
-    try:
-        yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
-        raise

@@ -119,7 +119,8 @@ class DescriptorSets:
         Parameters
         ----------
         sets : iterable of array-like of shape (n_descriptors, n_values)
-            One an image, all with as many values.
+            One an image, all with as many values. None and empty lists are images without
+            descriptors, as OpenCV returns them.
 
         Returns
         -------
@@ -129,21 +130,28 @@ class DescriptorSets:
         Raises
         ------
         ValueError
-            If the list is empty, or the arrays do not fit each other.
+            If no set tells how many values a descriptor has, or the arrays do not fit each other.
         """
-        arrays = [np.asarray(one) for one in sets]
-        if not arrays:
+        arrays = [None if says_nothing(one) else np.asarray(one) for one in sets]
+        shapes = {i: one.shape for i, one in enumerate(arrays) if one is not None}
+        if not shapes:
             raise ValueError(
-                "sets is an empty list, which does not tell how many values a descriptor has. An "
-                "image without descriptors is an array of shape (0, n_values)."
+                f"sets holds {len(arrays)} images and no array of shape (n_descriptors, n_values), "
+                "so it does not tell how many values a descriptor has. An image without "
+                "descriptors is an array of shape (0, n_values)."
             )
-        for i, one in enumerate(arrays):
-            if one.ndim != 2 or one.shape[1] != arrays[0].shape[1]:
+        first, n_values = next(iter(shapes)), next(iter(shapes.values()))[-1:]
+        for i, shape in shapes.items():
+            if len(shape) != 2 or shape[1:] != n_values:
+                others = f", set {first} has {shapes[first]}" if i != first else ""
                 raise ValueError(
-                    "all sets must be of shape (n_descriptors, n_values) with as many values as the"
-                    f" first, of shape {arrays[0].shape}; set {i} has shape {one.shape}."
+                    "all sets must be of shape (n_descriptors, n_values) with the same number of "
+                    f"values; set {i} has shape {shape}{others}."
                 )
-        return cls(np.concatenate(arrays), [len(one) for one in arrays])
+        dtype = np.result_type(*(one for one in arrays if one is not None))
+        none = np.empty((0, *n_values), dtype)
+        filled = [none if one is None else one for one in arrays]
+        return cls(np.concatenate(filled), [len(one) for one in filled])
 
     @property
     def shape(self) -> tuple[int]:
@@ -195,6 +203,12 @@ class DescriptorSets:
         chosen = DescriptorSets.__new__(DescriptorSets)  # what was checked is not checked again
         chosen._hold(self.descriptors[members], sizes, *known)
         return chosen
+
+
+def says_nothing(one: Any) -> bool:
+    """Tell whether an entry of a list stands for an image without descriptors."""
+    is_flat = isinstance(one, list | tuple) or getattr(one, "ndim", 0) == 1
+    return one is None or (is_flat and len(one) == 0)
 
 
 def _counts(sizes: Any) -> np.ndarray:

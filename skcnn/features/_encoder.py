@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from skcnn._compat import Interval, fit_context
 from skcnn.features._pyramid import SpatialPyramid
+from skcnn.features._refit import as_it_was_if_it_fails
 from skcnn.features._set_batch import SetBatch, check_sets
 from skcnn.features._threads import in_threads
 
@@ -57,7 +58,7 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     """
 
     _parameter_constraints: dict = {
-        "spatial_pyramid": ["array-like"],
+        "spatial_pyramid": "no_validation",  # SpatialPyramid says what it should be
         "max_descriptors": [Interval(Integral, 1, None, closed="left")],
         "ignore_zeros": ["boolean"],
         "random_state": ["random_state"],
@@ -102,14 +103,15 @@ class DescriptorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If there is no descriptor at all, one of the sample is not finite or beyond 1e14, or
             `spatial_pyramid` needs positions that `X` does not tell.
         """
-        sets = check_sets(self, X, reset=True)
-        self._pyramid = SpatialPyramid(self.spatial_pyramid)
-        self._skips_zeros = self.ignore_zeros
-        self._ensure_positions(sets)
-        rng = check_random_state(self.random_state)
-        self._learn(self._sample(sets, rng), rng)
-        self._learn_from_sets(sets)
-        self._n_features_out = self._pyramid.n_cells * self._coder(sets.dtype).n_sums
+        with as_it_was_if_it_fails(self):
+            sets = check_sets(self, X, reset=True)
+            self._pyramid = SpatialPyramid(self.spatial_pyramid)
+            self._skips_zeros = self.ignore_zeros
+            self._ensure_positions(sets)
+            rng = check_random_state(self.random_state)
+            self._learn(self._sample(sets, rng), rng)
+            self._learn_from_sets(sets)
+            self._n_features_out = self._pyramid.n_cells * self._coder(sets.dtype).n_sums
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -276,9 +278,9 @@ def _ensure_finite(features: np.ndarray, first: int) -> None:
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         raise ValueError(
-            f"X holds descriptors that are too large, those of image {first + finite.argmin()} "
-            f"first: sums of their squares are beyond what {features.dtype} can hold. Divide X by "
-            "its largest value, in fit and transform alike."
+            f"X holds descriptors that are too large, or too small, those of image "
+            f"{first + finite.argmin()} first: what is computed of their squares is beyond what "
+            f"{features.dtype} can hold. Divide X by its largest value, in fit and transform alike."
         )
 
 

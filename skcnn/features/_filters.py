@@ -22,6 +22,7 @@ from skcnn.features._kernels import (
 )
 from skcnn.features._windows import (
     Margins,
+    Weights,
     correlate,
     gradient_magnitudes,
     medians,
@@ -63,7 +64,8 @@ class ConvolutionFilter(ImageExtractor):
         where it reaches 4 `sigma` to every side. The other kernels with a name are 3 x 3.
 
     sigma : float, default=1.0
-        Standard deviation in pixels of "gaussian" and "log".
+        Standard deviation in pixels of "gaussian" and "log", at least 0.01; not more than the
+        longer side of the images unless `size` is given.
 
     direction : {"magnitude", "horizontal", "vertical"}, default="magnitude"
         What "sobel", "prewitt" and "scharr" return: the derivative from left to right, that from
@@ -127,7 +129,8 @@ class ConvolutionFilter(ImageExtractor):
     Raises
     ------
     ValueError
-        If an array is no kernel, or with ``mode="valid"`` larger than the images.
+        If an array is no kernel, a kernel is larger than the images with ``mode="valid"``, or
+        `sigma` larger than they are.
 
     See Also
     --------
@@ -177,7 +180,7 @@ class ConvolutionFilter(ImageExtractor):
     _parameter_constraints: dict = {
         "kernel": [StrOptions(KERNEL_NAMES), "array-like"],
         "size": [Interval(Integral, 1, None, closed="left"), "array-like", StrOptions({"auto"})],
-        "sigma": [Interval(Real, 0, None, closed="neither")],
+        "sigma": [Interval(Real, 0.01, None, closed="left")],
         "direction": [StrOptions({"magnitude", "horizontal", "vertical"})],
         "normalize": ["boolean"],
         "flip": ["boolean"],
@@ -268,6 +271,11 @@ class ConvolutionFilter(ImageExtractor):
 
     def _set_named_kernel(self, height: int, width: int) -> None:
         size = None if isinstance(self.size, str) else int_pair("size", self.size)
+        if size is None and self.kernel in {"gaussian", "log"} and self.sigma > max(height, width):
+            raise ValueError(
+                f"sigma={self.sigma:g} would smooth images of {height} x {width} pixels by more "
+                "pixels than they have. Take a smaller one, or give the size of the kernel."
+            )
         size = window_size(self.kernel, size, self.sigma)
         self._window = rows, columns = (
             1 if height == 1 else size[0],
@@ -275,19 +283,21 @@ class ConvolutionFilter(ImageExtractor):
         )
         self._reach = _before_and_after(rows, columns)
         if self.kernel == "median":
-            self.kernel_ = None
+            self.kernel_, self._weights = None, []
             return
         kernels = [
             summed_up(kernel, self._window)
             for kernel in named_kernels(self.kernel, size, self.sigma, self.direction)
         ]
         self.kernel_ = kernels[0] if len(kernels) == 1 else np.stack(kernels)
+        self._weights = [Weights.of(kernel) for kernel in kernels]
 
     def _set_given_kernel(self) -> None:
         kernel = checked_kernel(self.kernel)
         if self.normalize:
             kernel = normalised(kernel)
         self.kernel_ = kernel[::-1, ::-1].copy() if self.flip else kernel
+        self._weights = [Weights.of(self.kernel_)]
         self._window = rows, columns = kernel.shape[0], kernel.shape[1]
         down, across = _before_and_after(rows, columns)
         self._reach = (down[::-1], across[::-1]) if self.flip else (down, across)
@@ -321,11 +331,11 @@ class ConvolutionFilter(ImageExtractor):
 
     def _filter(self, images: np.ndarray) -> np.ndarray:
         margins, stride = Margins(*self._margins), self._as_fitted[0]
-        if self.kernel_ is None:
+        if not self._weights:
             return medians(images, self._window, margins, stride)
-        if self.kernel_.ndim == 2:
-            return correlate(images, self.kernel_, margins, stride)
-        return gradient_magnitudes(images, self.kernel_, margins, stride)
+        if len(self._weights) == 1:
+            return correlate(images, self._weights[0], margins, stride)
+        return gradient_magnitudes(images, self._weights, margins, stride)
 
 
 def _before_and_after(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -44,7 +44,7 @@ class FisherVectorEncoder(DescriptorEncoder):
         Grids over the image, each with its rows and columns of cells (an int is a square grid);
         each cell has a Fisher vector of its own. ``(1, 2)`` pools over the whole image and its
         quarters, ``(1, (3, 1))`` over the whole and three strips. All but ``(1,)`` needs `X` to
-        tell where descriptors lie.
+        tell where descriptors lie. Of those on a grid the grid is cut, as if it had no margin.
 
     max_descriptors : int, default=100000
         PCA and mixture are learnt from so many descriptors at most, drawn at random from those of
@@ -162,7 +162,8 @@ class FisherVectorEncoder(DescriptorEncoder):
         if len(descriptors) < 2:
             raise ValueError(
                 "A mixture of Gaussians is learnt from two or more descriptors; X has 1 sample to "
-                "learn from, a single descriptor that counts."
+                "learn from, a single descriptor that counts, with "
+                f"max_descriptors={self.max_descriptors}."
             )
         n_modes = count_distinct(descriptors, self.n_modes)
         warn_if_fewer("n_modes", self.n_modes, n_modes, stacklevel=5)

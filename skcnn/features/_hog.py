@@ -17,12 +17,14 @@ from skcnn.features._hog_blocks import NORMS, normalise_blocks, normalise_large
 from skcnn.features._hog_cells import cell_sums
 from skcnn.features._hog_glyphs import draw_glyphs
 from skcnn.features._hog_votes_kernel import cell_votes
+from skcnn.features._refit import as_it_was_if_it_fails
 from skcnn.images import ImageBatch, check_images
 
 # Called with some images of a chunk, and the number of the first, before they are used.
 _Check = Callable[[np.ndarray, int], None]
 # Keeps sums of gradients finite.
 _TO_SMALLER = 2.0**-64
+_SIZE = Interval(Integral, 1, None, closed="left")
 
 
 class HOGExtractor(ImageExtractor):
@@ -39,15 +41,15 @@ class HOGExtractor(ImageExtractor):
     orientations : int, default=9
         Number of orientation bins over 180 degrees, or over 360 with `signed_gradient`.
 
-    pixels_per_cell : (int, int) or "auto", default="auto"
-        Height and width of a cell in pixels. "auto" takes square cells whose side is the largest
-        power of two not above the square root of the image's shorter side: 2 pixels for 8x8 images,
-        4 for 28x28, 8 for 64x128. It is valid for every image: blocks are made smaller where the
-        image has fewer cells, and a one-row image has cells of one pixel in one block, because
-        few cells of its one orientation would be alike after normalisation.
+    pixels_per_cell : (int, int), int or "auto", default="auto"
+        Height and width of a cell in pixels; an int is both. "auto" takes square cells whose side
+        is the largest power of two not above the square root of the image's shorter side: 2 pixels
+        for 8x8 images, 4 for 28x28, 8 for 64x128. It is valid for every image: blocks are made
+        smaller where the image has fewer cells, and a one-row image has cells of one pixel in one
+        block, because few cells of its one orientation would be alike after normalisation.
 
-    cells_per_block : (int, int), default=(3, 3)
-        Height and width of a block in cells.
+    cells_per_block : (int, int) or int, default=(3, 3)
+        Height and width of a block in cells; an int is both.
 
     block_norm : {"L1", "L1-sqrt", "L2", "L2-Hys"}, default="L2-Hys"
         How blocks are normalised; L2-Hys clips the L2-normalised histogram at 0.2 and normalises
@@ -124,8 +126,8 @@ class HOGExtractor(ImageExtractor):
 
     _parameter_constraints: dict = {
         "orientations": [Interval(Integral, 1, None, closed="left")],
-        "pixels_per_cell": ["array-like", StrOptions({"auto"})],
-        "cells_per_block": ["array-like"],
+        "pixels_per_cell": [_SIZE, "array-like", StrOptions({"auto"})],
+        "cells_per_block": [_SIZE, "array-like"],
         "block_norm": [StrOptions({"L1", "L1-sqrt", "L2", "L2-Hys"})],
         "transform_sqrt": ["boolean"],
         "signed_gradient": ["boolean"],
@@ -140,8 +142,8 @@ class HOGExtractor(ImageExtractor):
     def __init__(
         self,
         orientations: int = 9,
-        pixels_per_cell: tuple[int, int] | str = "auto",
-        cells_per_block: tuple[int, int] = (3, 3),
+        pixels_per_cell: tuple[int, int] | int | str = "auto",
+        cells_per_block: tuple[int, int] | int = (3, 3),
         block_norm: str = "L2-Hys",
         *,
         transform_sqrt: bool = False,
@@ -188,9 +190,10 @@ class HOGExtractor(ImageExtractor):
             If `X` is no image batch, a parameter does not fit its images, or `transform_sqrt`
             meets a negative value.
         """
-        super().fit(X, y)
-        if self.transform_sqrt:
-            _refuse_negative_batch(check_images(self, X, reset=False), self.chunk_mib)
+        with as_it_was_if_it_fails(self):
+            super().fit(X, y)
+            if self.transform_sqrt:
+                _refuse_negative_batch(check_images(self, X, reset=False), self.chunk_mib)
         return self
 
     def _prepare(self, height: int, width: int, n_channels: int) -> int:

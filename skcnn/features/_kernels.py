@@ -46,7 +46,7 @@ def named_kernels(
     if name == "gaussian":
         return [np.outer(*smooth)]
     curved = [
-        (_offsets(length) ** 2 / sigma**4 - 1 / sigma**2) * weights
+        ((_offsets(length) / sigma) ** 2 - 1) / sigma / sigma * weights
         for length, weights in zip(size, smooth, strict=True)
     ]
     return [np.outer(curved[0], smooth[1]) + np.outer(smooth[0], curved[1])]

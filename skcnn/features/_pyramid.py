@@ -34,10 +34,15 @@ class SpatialPyramid:
     """
 
     def __init__(self, levels: Any) -> None:
-        self.grids = tuple(int_pair("each level of spatial_pyramid", level) for level in levels)
+        several = np.iterable(levels) and not isinstance(levels, str)
+        self.grids = tuple(
+            int_pair("each level of spatial_pyramid", level)
+            for level in (levels if several else ())
+        )
         if not self.grids:
             raise ValueError(
-                "spatial_pyramid must have at least one level; (1,) pools over the whole image."
+                "spatial_pyramid must be a sequence of one or more levels, such as (1, 2) for the "
+                f"whole image and its quarters; got {levels!r}."
             )
         self._row_cuts = _cuts([n_rows for n_rows, _ in self.grids])
         self._column_cuts = _cuts([n_columns for _, n_columns in self.grids])

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skcnn.features._descriptors import DescriptorSets
+from skcnn.features._descriptors import DescriptorSets, says_nothing
 from skcnn.features._lazy import LazyDescriptors
 from skcnn.images._turns import Turns
 
@@ -245,7 +245,10 @@ def as_sets(X: Any) -> Any:
         if len({np.shape(one) for one in X}) == 1:
             return np.stack([np.asarray(one) for one in X])
         return DescriptorSets.from_list(X)
-    return np.asarray(X)
+    try:
+        return np.asarray(X)
+    except ValueError as error:  # lists within X have different lengths
+        raise ValueError(f"X cannot be read as sets of descriptors: {LAYOUTS}. {error}") from error
 
 
 def _is_sliceable(X: Any) -> bool:
@@ -257,8 +260,14 @@ def _is_sliceable(X: Any) -> bool:
 
 
 def _is_list_of_arrays(X: Any) -> bool:
+    """Tell whether it is a list of sets, some of which may be None or empty lists."""
     is_list = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1)
-    return is_list and len(X) > 0 and all(getattr(one, "ndim", 0) >= 2 for one in X)
+    if not is_list or len(X) == 0:
+        return False
+    are_arrays = [getattr(one, "ndim", 0) >= 2 for one in X]
+    return any(are_arrays) and all(
+        is_array or says_nothing(one) for is_array, one in zip(are_arrays, X, strict=True)
+    )
 
 
 def _ensure_numeric(source: Any, dtype: np.dtype) -> None:

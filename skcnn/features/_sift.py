@@ -47,7 +47,7 @@ class SIFTExtractor(ImageExtractor):
     bin_size : float, sequence of float or "auto", default="auto"
         Side of a bin in pixels; a patch is four bins wide. Several of them are the scales at which
         every point of the grid is described. "auto" is 4, or less where the image has no room for
-        bins of 4 pixels, and never less than 1.
+        a patch of 16 x 16 pixels, and never less than 1.
 
     magnification : float or None, default=3.0
         Images are smoothed before they are described, as if a patch had been found at a scale of
@@ -129,8 +129,8 @@ class SIFTExtractor(ImageExtractor):
     Raises
     ------
     ValueError
-        If images are too small for an explicit `bin_size` or `margin`, or do not have the channels
-        that `color` needs.
+        If images are smaller than a patch of an explicit `bin_size`, or too small for `margin`, or
+        do not have the channels that `color` needs.
 
     References
     ----------
@@ -311,19 +311,19 @@ class SIFTExtractor(ImageExtractor):
     def _bin_sizes(self, height: int, width: int) -> tuple[float, ...]:
         if isinstance(self.bin_size, str):
             side = min(height, width) if min(height, width) > 1 else max(height, width)
-            return (float(max(1, min(4, side // (N_BINS - 1)))),)
+            return (float(max(1, min(4, side // N_BINS))),)
         sizes = np.atleast_1d(np.asarray(self.bin_size))
         are_numbers = sizes.ndim == 1 and sizes.size > 0 and sizes.dtype.kind in "iuf"
         if not are_numbers or not (np.isfinite(sizes) & (sizes >= 1)).all():
             raise ValueError(
                 f"bin_size must be a number of at least 1 or some of them, got {self.bin_size!r}."
             )
-        needed = (N_BINS - 1) * sizes.max()
-        if needed > min(height, width):
+        patch = N_BINS * sizes.max()
+        if patch > min(height, width):
             raise ValueError(
                 f"images of {height} x {width} pixels are too small for bin_size={sizes.max():g}: "
-                f"the centres of a patch's bins span {needed:g} x {needed:g} pixels. Take smaller "
-                "bins or bin_size='auto'."
+                f"a patch, four bins wide, has {patch:g} x {patch:g} pixels. Take smaller bins or "
+                "bin_size='auto'."
             )
         return tuple(float(size) for size in sizes)
 

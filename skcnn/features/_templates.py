@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from skcnn._compat import Interval, fit_context
 from skcnn._labels import encode_labels
 from skcnn.features._patches import checked_patches, classes_of_patches
+from skcnn.features._refit import as_it_was_if_it_fails
 from skcnn.features._sliding import best_matches, bytes_per_image
 from skcnn.images import ImageBatch, check_images
 
@@ -200,15 +201,16 @@ class TemplateMatcher(
         """
         if self.templates is None and self.template_labels is not None:
             raise ValueError("template_labels are the classes of templates, which is None.")
-        images = check_images(self, X, reset=True)
-        if self.templates is None:
-            self._learn_templates(images, y)
-        else:
-            images.ensure_finite()
-            self._take_templates(self.templates, images, y)
-        self.n_parameters_ = sum(template.size for template in self.templates_)
-        self._n_features_out = len(self.templates_)
-        self._positions_too = self.return_positions
+        with as_it_was_if_it_fails(self):
+            images = check_images(self, X, reset=True)
+            if self.templates is None:
+                self._learn_templates(images, y)
+            else:
+                images.ensure_finite()
+                self._take_templates(self.templates, images, y)
+            self.n_parameters_ = sum(template.size for template in self.templates_)
+            self._n_features_out = len(self.templates_)
+            self._positions_too = self.return_positions
         return self
 
     def _learn_templates(self, images: ImageBatch, y: Any) -> None:

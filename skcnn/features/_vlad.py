@@ -41,7 +41,7 @@ class VLADEncoder(DescriptorEncoder):
         Grids over the image, each with its rows and columns of cells (an int is a square grid);
         each cell has sums of its own. ``(1, 2)`` pools over the whole image and its quarters,
         ``(1, (3, 1))`` over the whole and three strips. All but ``(1,)`` needs `X` to tell where
-        descriptors lie.
+        descriptors lie. Of those on a grid the grid is cut, as if it had no margin.
 
     max_descriptors : int, default=100000
         The vocabulary is learnt from so many descriptors at most, drawn at random from those of all

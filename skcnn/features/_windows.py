@@ -39,15 +39,54 @@ def windows_kept(
     return (size[0] - window[0]) // stride[0] + 1, (size[1] - window[1]) // stride[1] + 1
 
 
+class Weights(NamedTuple):
+    """The weights of a window, and how they are laid over the image.
+
+    Attributes
+    ----------
+    kernel : ndarray of shape (kh, kw)
+        The weights.
+
+    pairs : list of (ndarray of shape (kh,), ndarray of shape (kw,))
+        Columns and rows whose outer products sum up to the kernel; empty where filtering with them
+        would take about as much work as filtering with the kernel.
+    """
+
+    kernel: np.ndarray
+    pairs: list[tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, kernel: np.ndarray) -> Weights:
+        """Return the weights of a kernel, separated if it pays.
+
+        By Gaussian elimination with complete pivoting: the column and the row through the largest
+        weight are taken out, then those through the largest that is left, and so on.
+        """
+        left = kernel.copy()
+        pairs: list[tuple[np.ndarray, np.ndarray]] = []
+        rounding = 1e-14 * np.abs(kernel).max()
+        while True:
+            i, j = np.unravel_index(np.abs(left).argmax(), left.shape)
+            if abs(left[i, j]) <= rounding:
+                return cls(kernel, pairs)
+            # Small kernels stay whole, which keeps integers exact.
+            if 2 * (len(pairs) + 1) * sum(kernel.shape) > np.count_nonzero(kernel):
+                return cls(kernel, [])
+            # Weights of a row that sum up to 1 keep the first pass within the values' range.
+            size = np.abs(left[i]).sum()
+            column, row = left[:, j] * (size / left[i, j]), left[i] / size
+            pairs.append((column, row))
+            left -= np.outer(column, row)
+
+
 def correlate(
-    images: np.ndarray, kernel: np.ndarray, margins: Margins, stride: tuple[int, int]
+    images: np.ndarray, weights: Weights, margins: Margins, stride: tuple[int, int]
 ) -> np.ndarray:
     """Return the sums of weight times pixel over the windows, shape (m, rows, columns, c)."""
-    pairs = _separated(kernel)
-    if not pairs:
-        return _sums(margins.around(images), kernel, stride)
+    if not weights.pairs:
+        return _sums(margins.around(images), weights.kernel, stride)
     parts = []
-    for column, row in pairs:
+    for column, row in weights.pairs:
         part = _sums(margins._replace(down=(0, 0)).around(images), row[np.newaxis], (1, stride[1]))
         # A constant beyond the border was not summed up with the rows.
         beside = margins._replace(across=(0, 0), cval=margins.cval * row.sum())
@@ -56,27 +95,14 @@ def correlate(
 
 
 def gradient_magnitudes(
-    images: np.ndarray, kernels: np.ndarray, margins: Margins, stride: tuple[int, int]
+    images: np.ndarray, gradients: list[Weights], margins: Margins, stride: tuple[int, int]
 ) -> np.ndarray:
     """Return the root of the mean square of what two kernels give, shape (m, rows, columns, c)."""
     from skcnn.features._filter_kernel import root_mean_square  # numba takes a while to import
 
-    horizontal, vertical = (correlate(images, kernel, margins, stride) for kernel in kernels)
+    horizontal, vertical = (correlate(images, weights, margins, stride) for weights in gradients)
     root_mean_square(horizontal.reshape(-1), vertical.reshape(-1))
     return horizontal
-
-
-def _separated(kernel: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return pairs of a column and a row whose outer products sum up to the kernel.
-
-    Empty where filtering with them would take about as much work as filtering with the kernel.
-    """
-    left, values, right = np.linalg.svd(kernel, full_matrices=False)
-    rank = np.count_nonzero(values > 1e-14 * values[0])
-    # Small kernels stay whole, which keeps integers exact.
-    if 2 * rank * sum(kernel.shape) > np.count_nonzero(kernel):
-        return []
-    return [(left[:, i] * values[i], right[i]) for i in range(rank)]
 
 
 def _sums(images: np.ndarray, kernel: np.ndarray, stride: tuple[int, int]) -> np.ndarray:

@@ -90,8 +90,10 @@ def test_what_does_not_fit_is_refused():
         DescriptorSets(descriptors, [5], positions=np.zeros(5))
     with pytest.raises(ValueError, match=r"n_descriptors, n_values"):
         DescriptorSets(np.zeros(5), [5])
-    with pytest.raises(ValueError, match=r"set 1 has shape \(2, 3\)"):
-        DescriptorSets.from_list([np.zeros((2, 4)), np.zeros((2, 3))])
+    with pytest.raises(ValueError, match=r"set 2 has shape \(2, 3\), set 1 has \(2, 4\)"):
+        DescriptorSets.from_list([None, np.zeros((2, 4)), np.zeros((2, 3))])
+    with pytest.raises(ValueError, match=r"set 1 has shape \(2, 4, 4\)\."):
+        DescriptorSets.from_list([None, np.zeros((2, 4, 4)), np.zeros((2, 3))])
     with pytest.raises(IndexError, match="one index"):
         DescriptorSets(descriptors, [5])[0, 1]
 
@@ -132,5 +134,6 @@ def test_sizes_are_integers():
 
 
 def test_an_empty_list_of_sets_is_named():
-    with pytest.raises(ValueError, match="empty list"):
-        DescriptorSets.from_list([])
+    for sets in ([], [None, []]):
+        with pytest.raises(ValueError, match=f"sets holds {len(sets)} images and no array"):
+            DescriptorSets.from_list(sets)

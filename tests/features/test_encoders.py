@@ -81,6 +81,25 @@ def test_each_set_is_encoded_for_itself_and_empty_ones_are_zeros(encoder, parame
 
 
 @each_way
+def test_images_without_descriptors_as_opencv_gives_them(encoder, parameters):
+    rng = np.random.default_rng(0)
+    some = [rng.random((n, 5)) for n in (6, 4)]
+    expected = make(encoder, **parameters).fit_transform([some[0], np.empty((0, 5)), some[1]])
+    assert not expected[1].any()
+    for nothing in (None, [], (), np.array([])):
+        fitted = make(encoder, **parameters).fit([nothing, *some])
+        features = fitted.transform([some[0], nothing, some[1]])
+        np.testing.assert_array_equal(features, expected)
+
+
+@each_way
+def test_lists_that_do_not_fit_together_are_refused(encoder, parameters):
+    for X in ([[[0.0, 1], [1, 2]], [[1.0, 1]]], [None, None], [np.ones(3), np.ones(4)]):
+        with pytest.raises(ValueError, match=r"X .*\(n, k, n_values\)"):
+            make(encoder, **parameters).fit(X)
+
+
+@each_way
 def test_one_descriptor_an_image_may_stand_in_a_table(encoder, parameters):
     X = grid(40, 1, 1)[:, 0, 0]
     fitted = make(encoder, **parameters).fit(X)
@@ -388,7 +407,9 @@ class TestBadInput:
         fitted = make(encoder).fit(X)
         X[3:] *= 1e200
         if encoder is FisherVectorEncoder:  # the others need no squares
-            with pytest.raises(ValueError, match=r"too large, those of image 3 first: .* float64"):
+            with pytest.raises(
+                ValueError, match=r"too large, or too small, those of image 3 first: .* float64"
+            ):
                 fitted.transform(X)
         else:
             features = fitted.transform(X)

@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcnn import ConvolutionFilter, HOGExtractor
+from skcnn.features._windows import Weights
 
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 NAMES = ["box", "gaussian", "median", "sobel", "prewitt", "scharr", "laplacian", "log", "sharpen"]
@@ -365,6 +366,8 @@ def test_kernels_larger_than_the_image_need_a_border(kernel):
         ({"size": (3, 0)}, "size"),
         ({"size": "big"}, "size"),
         ({"sigma": 0}, "sigma"),
+        ({"sigma": 9.5}, r"sigma=9.5 .* 8 x 8 pixels .* size of the kernel"),
+        ({"kernel": "log", "sigma": 1e200}, "sigma"),
         ({"direction": "up"}, "direction"),
         ({"mode": "full"}, "mode"),
         ({"stride": 0}, "stride"),
@@ -409,3 +412,54 @@ def test_an_output_chosen_for_images_is_that_of_rows_later():
         assert isinstance(rows.set_output(transform=None).fit_transform(X), pd.DataFrame)
     chosen.set_params(flatten=False).set_output(transform="default").set_params(flatten=True)
     assert isinstance(chosen.fit_transform(X), np.ndarray)
+
+
+@pytest.mark.parametrize(
+    "kernel", [np.ones((9, 7)), np.outer(np.arange(9.0) - 3, np.arange(11.0) - 4), np.ones((12, 1))]
+)
+def test_a_constant_beyond_the_border_of_kernels_that_are_separated(kernel):
+    X = images(2, 8, 11)
+    filtered = ConvolutionFilter(kernel, mode="constant", cval=0.7).fit_transform(X)
+    expected = [ndimage.convolve(image, kernel, mode="constant", cval=0.7) for image in X]
+    np.testing.assert_allclose(filtered, expected, rtol=1e-12, atol=1e-12)
+
+
+class TestSeparation:
+    @pytest.mark.parametrize("rank", [1, 2, 3])
+    def test_columns_times_rows_are_the_kernel(self, rank):
+        kernel = np.einsum("ri,rj->ij", images(rank, 31) - 0.5, images(rank, 25, seed=1) - 0.5)
+        kernel[3], kernel[:, 4] = 0, 0
+        pairs = Weights.of(kernel).pairs
+        assert len(pairs) == np.linalg.matrix_rank(kernel) == rank
+        together = sum(np.outer(column, row) for column, row in pairs)
+        np.testing.assert_allclose(together, kernel, atol=1e-14)
+        for _, row in pairs:
+            assert np.abs(row).sum() == pytest.approx(1)
+
+    @pytest.mark.parametrize("kernel", [images(20, 20), np.ones((3, 3)), np.eye(12)])
+    def test_where_it_does_not_pay_the_kernel_stays_whole(self, kernel):
+        assert Weights.of(kernel).pairs == []
+
+    def test_a_wide_gaussian_is_that_of_scipy(self):
+        X = images(2, 40, 60)
+        wide = ConvolutionFilter("gaussian", sigma=60).fit_transform(X)
+        expected = [ndimage.gaussian_filter(image, 60) for image in X]
+        np.testing.assert_allclose(wide, expected, rtol=1e-12)
+
+
+def test_values_near_the_largest_number_are_smoothed():
+    X = np.full((1, 9, 9), 3e38, np.float32)
+    for sigma in (0.5, 1, 2, 9):
+        smooth = ConvolutionFilter("gaussian", sigma=sigma).fit_transform(X)
+        np.testing.assert_allclose(smooth, 3e38, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "log"])
+@pytest.mark.parametrize("sigma", [0.01, 1e200])
+def test_extreme_scales_of_a_given_size(kernel, sigma):
+    weights = ConvolutionFilter(kernel, sigma=sigma, size=3).fit(images(1, 8, 9)).kernel_
+    corner = 0 if sigma < 1 else 1 / 9
+    expected = [[corner] * 3, [corner, 1 - 8 * corner, corner], [corner] * 3]
+    if kernel == "log":  # -2 / sigma^2 at the centre
+        expected = np.diag([0, -2 / sigma / sigma, 0])
+    np.testing.assert_allclose(weights, expected, atol=1e-15)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from skimage.feature import fisher_vector
 from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from skcnn import FisherVectorEncoder
@@ -68,7 +69,7 @@ def test_descriptors_beyond_the_densities_of_all_modes_are_not_lost():
         for value in (2.5e38, -2.5e38):  # log densities are infinite or, as differences, NaN
             far = X[:2].copy()
             far[1, 3] = value * np.eye(8)[column]
-            with pytest.raises(ValueError, match="too large, those of image 1 first"):
+            with pytest.raises(ValueError, match="too large, or too small, those of image 1 first"):
                 encoder.transform(far)
 
 
@@ -142,3 +143,17 @@ def test_equal_descriptors_have_no_spread_to_divide_by():
         encoder = FisherVectorEncoder(1, pca_components=pca_components, random_state=0).fit(flat)
         assert np.isfinite(encoder.transform(grid().astype(np.float32))).all()
         np.testing.assert_allclose(encoder.covariances_, 1e-3, rtol=1e-3)
+
+
+def test_iterations_are_bounded():
+    X = np.random.default_rng(0).normal(size=(40, 30, 8))
+    encoder = FisherVectorEncoder(8, pca_components=None, max_iter=2, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        assert encoder.fit(X).n_iter_ == 2
+    assert encoder.set_params(max_iter=500).fit(X).n_iter_ > 2
+
+
+def test_too_few_descriptors_to_learn_from_name_what_bounds_them():
+    X = np.random.default_rng(0).normal(size=(40, 30, 8))
+    with pytest.raises(ValueError, match=r"two or more descriptors.*max_descriptors=1\."):
+        FisherVectorEncoder(max_descriptors=1).fit(X)

@@ -365,3 +365,16 @@ def test_many_pixels_whose_channels_are_equally_strong():
         scaled = images.astype(np.float64) / (255 if images.dtype == np.uint8 else 1)
         expected = reference(scaled, pixels_per_cell=(8, 8))
         np.testing.assert_allclose(features, expected, atol=1e-6, rtol=0)
+
+
+def test_an_int_is_height_and_width():
+    X = np.random.default_rng(0).random((2, 16, 24))
+    features = HOGExtractor(pixels_per_cell=4, cells_per_block=2).fit_transform(X)
+    expected = HOGExtractor(pixels_per_cell=(4, 4), cells_per_block=(2, 2)).fit_transform(X)
+    np.testing.assert_array_equal(features, expected)
+
+
+@pytest.mark.parametrize("name", ["orientations", "pixels_per_cell", "cells_per_block"])
+def test_true_is_no_number(name):
+    with pytest.raises(ValueError, match=f"The '{name}' parameter .* Got True"):
+        HOGExtractor(**{name: True}).fit(np.zeros((2, 8, 8)))

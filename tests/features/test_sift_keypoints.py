@@ -122,3 +122,14 @@ def test_keypoints_of_an_image_are_in_pixels(photos, found):
 
 def test_keypoints_are_named():
     assert _sift_keypoints.Keypoints._fields == ("positions", "scales", "orientations")
+
+
+@pytest.mark.parametrize("side", range(6, 13))
+def test_small_images_have_scikit_images_keypoints(side):
+    rows, columns = np.mgrid[:side, :side] - side / 2
+    blob = np.exp(-(rows**2 + (columns + 0.3) ** 2) / (2 * 1.6**2))
+    detector = SIFT(c_dog=0)
+    detector.detect_and_extract(blob)
+    sets = SIFTExtractor("dog", c_dog=0).fit_transform([blob])
+    assert sets.sizes.tolist() == [len(detector.keypoints)]
+    assert sets.sizes[0] > 0

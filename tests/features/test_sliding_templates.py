@@ -329,3 +329,25 @@ def test_clones_pickles_and_changed_parameters():
 def test_templates_that_are_no_patches_are_refused(templates, message):
     with pytest.raises(ValueError, match=message):
         TemplateMatcher(templates=templates).fit(images(2, 12, 14))
+
+
+def test_of_places_that_are_equal_but_for_rounding_the_first_is_returned():
+    for seed in range(40):
+        image = images(20, 24, seed=seed)
+        patch = images(5, 4, seed=100 + seed)
+        image[2:7, 15:19] = image[9:14, 3:7] = image[14:19, 19:23] = patch
+        matcher = TemplateMatcher(templates=[patch], return_positions=True)
+        assert matcher.fit_transform([image])[0, 1:].tolist() == [2, 15]
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7])
+def test_constant_windows_in_colour_correlate_zero(value):
+    X = np.full((1, 12, 30, 3), value)
+    X[:, 8:, 20:] = images(1, 4, 10, 3)
+    patch = np.stack([BEAK, 2 * BEAK, 1 - BEAK], axis=-1)
+    best, row, column = TemplateMatcher(templates=[patch], return_positions=True).fit_transform(X)[
+        0
+    ]
+    assert best == pytest.approx(match_template(X[0], patch).max(), abs=1e-6)
+    assert row > 5
+    assert column > 17

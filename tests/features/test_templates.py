@@ -119,3 +119,25 @@ def test_clusters_come_from_a_bounded_sample(monkeypatch):
 def test_scikit_learns_checks(estimator, check, monkeypatch):
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")  # without it the check of array API input is skipped
     check(estimator)
+
+
+def test_images_that_are_constant_but_for_rounding_correlate_zero():
+    X, y = load_digit_images(return_X_y=True)
+    matcher = TemplateMatcher().fit(X, y)
+    X = np.full((1, 8, 8), 0.3)
+    X[:, ::2, 1:] = 0.1 + 0.2
+    assert np.unique(X).size == 2
+    assert not matcher.transform(X).any()
+
+
+def test_the_sample_of_clusters_is_of_all_images_of_a_class():
+    rng = np.random.default_rng(0)
+    first, last, other = rng.random((3, 5, 5))
+    images = np.concatenate([[first] * 60, [last] * 60, [other] * 60])
+    images += rng.normal(scale=1e-3, size=images.shape)
+    chunk_mib = 20 * 4 * 8 * 25 / 2**20  # of 120 images k-means sees 20
+    matcher = TemplateMatcher(n_templates=2, chunk_mib=chunk_mib, random_state=0)
+    matcher.fit(images, [0] * 120 + [1] * 60)
+    of_first_class = matcher.templates_[matcher.template_classes_ == 0]
+    for kind in (first, last):
+        assert np.abs(of_first_class - kind).max(axis=(1, 2)).min() < 0.01

@@ -75,14 +75,14 @@ def test_equal_to_a_plain_loop(channels):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_layouts_and_chunks_do_not_matter(dtype):
-    X = np.random.default_rng(0).integers(0, 256, (12, 10, 10, 3)).astype(dtype)
+    X = np.random.default_rng(0).integers(0, 256, (12, 12, 12, 3)).astype(dtype)
     X = X if dtype == np.uint8 else X / dtype(255)
     sift, words = fit_words(X, bin_size=(2, 3))
     display = VisualWordsDisplay.from_estimator(sift, words, X)
     tiny = SIFTExtractor(bin_size=(2, 3), chunk_mib=1e-6).fit(X)
     lazy = SIFTExtractor(bin_size=(2, 3), lazy=True).fit(X)
     planes = SIFTExtractor(bin_size=(2, 3), channel_axis=1).fit(np.moveaxis(X, -1, 1))
-    flat = SIFTExtractor(bin_size=(2, 3), image_shape=(10, 10, 3)).fit(X.reshape(12, -1))
+    flat = SIFTExtractor(bin_size=(2, 3), image_shape=(12, 12, 3)).fit(X.reshape(12, -1))
     for sift, images in [
         (tiny, X),
         (lazy, X),
