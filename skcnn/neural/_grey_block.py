@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn.neural._convolution import CONVOLUTIONS
+from skcnn.neural._dispatch import in_dispatch_mode
 from skcnn.neural._kinds import is_altered, is_plain_norm
 from skcnn.neural._maps import as_images, empty_maps
 from skcnn.neural._pooling import TileMaxima
@@ -107,7 +107,7 @@ def suits(maps: torch.Tensor, layers: Layers) -> bool:
         and min(height + 2 * top, width + 2 * left) >= 4  # else there is no tile, and torch says so
         and torch.get_num_threads() <= _MOST_THREADS
         # Who records what torch does would not see the kernels.
-        and not is_in_torch_dispatch_mode()
+        and not in_dispatch_mode()
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn.neural._convolution import CONVOLUTIONS
+from skcnn.neural._dispatch import in_dispatch_mode
 from skcnn.neural._modules import FlattenImages, GlobalAverage, SeededDropout
 from skcnn.neural._pooling import TileMaxima
 from skcnn.neural._residual import ResidualBlock, ResidualNetwork, Scale
@@ -67,7 +67,7 @@ def is_altered(module: nn.Module) -> bool:
 
 def torch_is_altered() -> bool:
     """Tell whether operations do anything else in the calling thread than in new ones."""
-    if is_in_torch_dispatch_mode() or torch.is_autocast_enabled("cpu"):
+    if in_dispatch_mode() or torch.is_autocast_enabled("cpu"):
         return True
     return any(getattr(nn.modules.module, f"_global{hooks}") for hooks in _HOOKS)
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
+from skcnn.neural._dispatch import in_dispatch_mode
 from skcnn.neural._maps import as_images, empty_maps, empty_values
 
 # The matrix G that takes a kernel w to G w G', and the one that takes its nine numbers to the 36.
@@ -150,7 +150,7 @@ def _pays(maps: torch.Tensor, weight: torch.Tensor, padding: int) -> bool:
         and maps.permute(0, 2, 3, 1).is_contiguous()
         and not torch.is_autocast_enabled("cpu")
         # Who records what torch does, as pretrained/ does, would not see the kernels.
-        and not is_in_torch_dispatch_mode()
+        and not in_dispatch_mode()
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import torch
@@ -17,6 +18,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # Sizes of the two batches.
 _FEW, _MORE = 2, 3
+
+# That there is a mode torch notes in variables of the process, set back at its end: two
+# threads that end in the order in which they began would leave them as within a mode.
+_one_at_a_time = Lock()
 
 # Arguments that say whether, or how often, something is drawn.
 _DRAWING = ("train", "training", "dropout_p")
@@ -129,7 +134,7 @@ def _repeated(example: torch.Tensor, size: int) -> torch.Tensor:
 
 def _run(network: nn.Module, batch: torch.Tensor) -> Program:
     recorder = _Recorder(batch)
-    with torch.inference_mode(), recorder:
+    with _one_at_a_time, torch.inference_mode(), recorder:
         output = network(batch)
     return recorder.finished(output)
 

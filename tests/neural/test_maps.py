@@ -1,7 +1,6 @@
 """Tests of skcnn.neural._maps."""
 
 import gc
-import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -128,7 +127,7 @@ def test_maps_of_a_training_lie_in_rooms(n_threads, monkeypatch):
     def watched(room, n_bytes):
         lent = lend(room, n_bytes)
         if lent is not None:
-            places.append((threading.get_ident(), lent.__array_interface__["data"][0]))
+            places.append((id(room), lent.__array_interface__["data"][0]))
         return lent
 
     monkeypatch.setattr(Room, "lend", watched)
@@ -140,7 +139,8 @@ def test_maps_of_a_training_lie_in_rooms(n_threads, monkeypatch):
         network.fit(X, np.arange(640) % 2)
     finally:
         torch.set_num_threads(before)
-    assert len({thread for thread, _ in places}) == n_threads
+    # One of each member of a team, all of which one thread may serve while the other one starts.
+    assert len({room for room, _ in places}) == n_threads
     assert len(set(places)) < len(places) / 2
 
 

@@ -18,6 +18,7 @@ import torch
 from sklearn.base import clone
 from skorch.callbacks import Callback
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from skcnn import Augmentation, CNNClassifier, CNNRegressor, ResidualNetwork
 from skcnn._torch_threads import one_thread_here
@@ -25,6 +26,7 @@ from skcnn.datasets import load_digit_images
 from skcnn.neural import _prediction, _team, _team_norm, _training
 from skcnn.neural._batches import Batch
 from skcnn.neural._flat import FlatParameters
+from skcnn.neural._kinds import torch_is_altered
 from skcnn.neural._losses import CrossEntropy
 from skcnn.neural._modules import SeededDropout
 from skcnn.neural._nets import make_net
@@ -534,6 +536,23 @@ class TestSize:
         assert size(plain()) == 1
         everywhere.remove()
         assert size(plain()) == 2
+
+    def test_a_dispatch_mode_matters_in_its_own_thread_only(self):
+        def within():
+            with TorchDispatchMode():
+                seen.append(torch_is_altered())
+                begun.set()
+                to_end.wait()
+
+        seen: list[bool] = []
+        begun, to_end = threading.Event(), threading.Event()
+        other = threading.Thread(target=within)
+        other.start()
+        begun.wait()
+        seen.append(torch_is_altered())
+        to_end.set()
+        other.join()
+        assert seen == [True, False]
 
     def test_what_a_callback_hangs_on_a_network_is_no_trouble(self, digits, small_teams, steps):
         class Hangs(Callback):

@@ -10,6 +10,7 @@ import timm
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from skcnn.pretrained import _inference, _layer_steps
 from skcnn.pretrained._inference import FastNetwork, optimized
@@ -186,6 +187,7 @@ def test_several_threads_may_optimize_at_once():
     for compute, network in zip(computes, networks, strict=True):
         assert isinstance(compute, FastNetwork)
         assert_same(compute, network, images(3))
+    assert not is_in_torch_dispatch_mode()  # torch's note for all threads
 
 
 class Block(nn.Module):
