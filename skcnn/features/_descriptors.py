@@ -136,8 +136,8 @@ class DescriptorSets:
         shapes = {i: one.shape for i, one in enumerate(arrays) if one is not None}
         if not shapes:
             raise ValueError(
-                f"sets holds {len(arrays)} images and no array of shape (n_descriptors, n_values), "
-                "so it does not tell how many values a descriptor has. An image without "
+                f"the sets of {len(arrays)} images hold no array of shape (n_descriptors, "
+                "n_values), so they do not tell how many values a descriptor has. An image without "
                 "descriptors is an array of shape (0, n_values)."
             )
         first, n_values = next(iter(shapes)), next(iter(shapes.values()))[-1:]

@@ -22,16 +22,18 @@ from skcnn.features._kernels import (
 )
 from skcnn.features._windows import (
     Margins,
-    Weights,
     correlate,
     gradient_magnitudes,
     medians,
+    separated,
     windows_kept,
 )
 from skcnn.images import ImageBatch
 
 # Images are filtered in blocks that stay in the processor's cache.
 _BLOCK_BYTES = 2**19
+# A kernel for a larger sigma than this or the image's side has more than 100 MB of weights.
+_MOST_SMOOTHING = 512
 
 
 class ConvolutionFilter(ImageExtractor):
@@ -64,8 +66,8 @@ class ConvolutionFilter(ImageExtractor):
         where it reaches 4 `sigma` to every side. The other kernels with a name are 3 x 3.
 
     sigma : float, default=1.0
-        Standard deviation in pixels of "gaussian" and "log", at least 0.01; not more than the
-        longer side of the images unless `size` is given.
+        Standard deviation in pixels of "gaussian" and "log", at least 1e-6; not more than 512, or
+        the longer side of the images, unless `size` is given.
 
     direction : {"magnitude", "horizontal", "vertical"}, default="magnitude"
         What "sobel", "prewitt" and "scharr" return: the derivative from left to right, that from
@@ -130,7 +132,7 @@ class ConvolutionFilter(ImageExtractor):
     ------
     ValueError
         If an array is no kernel, a kernel is larger than the images with ``mode="valid"``, or
-        `sigma` larger than they are.
+        `sigma` is too large.
 
     See Also
     --------
@@ -180,7 +182,7 @@ class ConvolutionFilter(ImageExtractor):
     _parameter_constraints: dict = {
         "kernel": [StrOptions(KERNEL_NAMES), "array-like"],
         "size": [Interval(Integral, 1, None, closed="left"), "array-like", StrOptions({"auto"})],
-        "sigma": [Interval(Real, 0.01, None, closed="left")],
+        "sigma": [Interval(Real, 1e-6, None, closed="left")],
         "direction": [StrOptions({"magnitude", "horizontal", "vertical"})],
         "normalize": ["boolean"],
         "flip": ["boolean"],
@@ -236,6 +238,8 @@ class ConvolutionFilter(ImageExtractor):
             self._set_named_kernel(height, width)
         else:
             self._set_given_kernel()
+        if self.kernel_ is not None and self.kernel_.ndim == 2:
+            self._pairs = separated(self.kernel_)
         if self.mode == "valid":
             self._ensure_window_fits(height, width)
             self._margins = (0, 0), (0, 0), "constant", 0.0
@@ -271,10 +275,12 @@ class ConvolutionFilter(ImageExtractor):
 
     def _set_named_kernel(self, height: int, width: int) -> None:
         size = None if isinstance(self.size, str) else int_pair("size", self.size)
-        if size is None and self.kernel in {"gaussian", "log"} and self.sigma > max(height, width):
+        most = max(height, width, _MOST_SMOOTHING)
+        if size is None and self.kernel in {"gaussian", "log"} and self.sigma > most:
             raise ValueError(
-                f"sigma={self.sigma:g} would smooth images of {height} x {width} pixels by more "
-                "pixels than they have. Take a smaller one, or give the size of the kernel."
+                f"sigma={self.sigma:g} needs a kernel of {8 * self.sigma:.3g} x "
+                f"{8 * self.sigma:.3g} weights for images of {height} x {width} pixels. Take one "
+                f"of at most {most}, or give the size of the kernel."
             )
         size = window_size(self.kernel, size, self.sigma)
         self._window = rows, columns = (
@@ -283,21 +289,19 @@ class ConvolutionFilter(ImageExtractor):
         )
         self._reach = _before_and_after(rows, columns)
         if self.kernel == "median":
-            self.kernel_, self._weights = None, []
+            self.kernel_ = None
             return
         kernels = [
             summed_up(kernel, self._window)
             for kernel in named_kernels(self.kernel, size, self.sigma, self.direction)
         ]
         self.kernel_ = kernels[0] if len(kernels) == 1 else np.stack(kernels)
-        self._weights = [Weights.of(kernel) for kernel in kernels]
 
     def _set_given_kernel(self) -> None:
         kernel = checked_kernel(self.kernel)
         if self.normalize:
             kernel = normalised(kernel)
         self.kernel_ = kernel[::-1, ::-1].copy() if self.flip else kernel
-        self._weights = [Weights.of(self.kernel_)]
         self._window = rows, columns = kernel.shape[0], kernel.shape[1]
         down, across = _before_and_after(rows, columns)
         self._reach = (down[::-1], across[::-1]) if self.flip else (down, across)
@@ -331,11 +335,11 @@ class ConvolutionFilter(ImageExtractor):
 
     def _filter(self, images: np.ndarray) -> np.ndarray:
         margins, stride = Margins(*self._margins), self._as_fitted[0]
-        if not self._weights:
+        if self.kernel_ is None:
             return medians(images, self._window, margins, stride)
-        if len(self._weights) == 1:
-            return correlate(images, self._weights[0], margins, stride)
-        return gradient_magnitudes(images, self._weights, margins, stride)
+        if self.kernel_.ndim == 2:
+            return correlate(images, self.kernel_, self._pairs, margins, stride)
+        return gradient_magnitudes(images, self.kernel_, margins, stride)
 
 
 def _before_and_after(rows: int, columns: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -34,7 +34,8 @@ class SpatialPyramid:
     """
 
     def __init__(self, levels: Any) -> None:
-        several = np.iterable(levels) and not isinstance(levels, str)
+        # No iterator, which a second fit would find empty.
+        several = hasattr(levels, "__len__") and not isinstance(levels, str | bytes)
         self.grids = tuple(
             int_pair("each level of spatial_pyramid", level)
             for level in (levels if several else ())

@@ -220,6 +220,8 @@ def check_sets(estimator: BaseEstimator, X: Any, *, reset: bool) -> SetBatch:
     """
     # Feature names only: scikit-learn's other checks would convert the whole of X.
     validate_data(estimator, X, reset=reset, skip_check_array=True, ensure_2d=False)
+    if not reset and _says_nothing_at_all(X):
+        X = DescriptorSets(np.empty((0, estimator.n_features_in_)), [0] * len(X))
     sets = SetBatch(X)
     if reset:
         estimator.n_features_in_ = sets.n_values
@@ -240,6 +242,8 @@ def as_sets(X: Any) -> Any:
         return np.asarray(X)
     if isinstance(X, DescriptorSets) or _is_sliceable(X):
         return X
+    if _says_nothing_at_all(X):
+        return DescriptorSets.from_list(X)  # which tells what is missing
     if _is_list_of_arrays(X):
         # Sets of one size keep their layout, with what it tells of positions.
         if len({np.shape(one) for one in X}) == 1:
@@ -259,15 +263,21 @@ def _is_sliceable(X: Any) -> bool:
     return dtype.kind != "O" and hasattr(X, "__getitem__") and hasattr(X, "shape")
 
 
+def _is_filled_list(X: Any) -> bool:
+    is_list = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1)
+    return is_list and len(X) > 0
+
+
 def _is_list_of_arrays(X: Any) -> bool:
     """Tell whether it is a list of sets, some of which may be None or empty lists."""
-    is_list = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1)
-    if not is_list or len(X) == 0:
-        return False
-    are_arrays = [getattr(one, "ndim", 0) >= 2 for one in X]
-    return any(are_arrays) and all(
-        is_array or says_nothing(one) for is_array, one in zip(are_arrays, X, strict=True)
+    return _is_filled_list(X) and all(
+        getattr(one, "ndim", 0) >= 2 or says_nothing(one) for one in X
     )
+
+
+def _says_nothing_at_all(X: Any) -> bool:
+    """Tell whether it is a list of images without descriptors."""
+    return _is_filled_list(X) and all(says_nothing(one) for one in X)
 
 
 def _ensure_numeric(source: Any, dtype: np.dtype) -> None:

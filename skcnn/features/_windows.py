@@ -16,6 +16,10 @@ _PAD_MODES: dict[str, Any] = {
 }
 
 
+# A column and a row of weights.
+Pair = tuple[np.ndarray, np.ndarray]
+
+
 class Margins(NamedTuple):
     """How much is put around an image, before and after, and what."""
 
@@ -39,54 +43,46 @@ def windows_kept(
     return (size[0] - window[0]) // stride[0] + 1, (size[1] - window[1]) // stride[1] + 1
 
 
-class Weights(NamedTuple):
-    """The weights of a window, and how they are laid over the image.
+def separated(kernel: np.ndarray) -> list[Pair]:
+    """Return columns and rows whose outer products sum up to the kernel.
 
-    Attributes
-    ----------
-    kernel : ndarray of shape (kh, kw)
-        The weights.
-
-    pairs : list of (ndarray of shape (kh,), ndarray of shape (kw,))
-        Columns and rows whose outer products sum up to the kernel; empty where filtering with them
-        would take about as much work as filtering with the kernel.
+    None where filtering with them would take about as much work as filtering with the kernel. They
+    are found by Gaussian elimination with complete pivoting: the column and the row through the
+    largest weight are taken out, then those through the largest that is left, and so on.
     """
-
-    kernel: np.ndarray
-    pairs: list[tuple[np.ndarray, np.ndarray]]
-
-    @classmethod
-    def of(cls, kernel: np.ndarray) -> Weights:
-        """Return the weights of a kernel, separated if it pays.
-
-        By Gaussian elimination with complete pivoting: the column and the row through the largest
-        weight are taken out, then those through the largest that is left, and so on.
-        """
-        left = kernel.copy()
-        pairs: list[tuple[np.ndarray, np.ndarray]] = []
-        rounding = 1e-14 * np.abs(kernel).max()
-        while True:
-            i, j = np.unravel_index(np.abs(left).argmax(), left.shape)
-            if abs(left[i, j]) <= rounding:
-                return cls(kernel, pairs)
-            # Small kernels stay whole, which keeps integers exact.
-            if 2 * (len(pairs) + 1) * sum(kernel.shape) > np.count_nonzero(kernel):
-                return cls(kernel, [])
-            # Weights of a row that sum up to 1 keep the first pass within the values' range.
-            size = np.abs(left[i]).sum()
-            column, row = left[:, j] * (size / left[i, j]), left[i] / size
-            pairs.append((column, row))
-            left -= np.outer(column, row)
+    with np.errstate(over="ignore"):
+        if not np.abs(kernel).sum() < np.finfo(np.float32).max:  # some pass would overflow
+            return []
+    left, rounding = kernel.copy(), 1e-14 * np.abs(kernel).max()
+    pairs: list[Pair] = []
+    while True:
+        i, j = np.unravel_index(np.abs(left).argmax(), left.shape)
+        if abs(left[i, j]) <= rounding:
+            return pairs
+        # Small kernels stay whole, which keeps integers exact.
+        if 2 * (len(pairs) + 1) * sum(kernel.shape) > np.count_nonzero(kernel):
+            return []
+        # Weights of a row that sum up to 1 keep the first pass within the values' range.
+        size = np.abs(left[i]).sum()
+        pairs.append((left[:, j] * (size / left[i, j]), left[i] / size))
+        left -= np.outer(*pairs[-1])
 
 
 def correlate(
-    images: np.ndarray, weights: Weights, margins: Margins, stride: tuple[int, int]
+    images: np.ndarray,
+    kernel: np.ndarray,
+    pairs: list[Pair],
+    margins: Margins,
+    stride: tuple[int, int],
 ) -> np.ndarray:
-    """Return the sums of weight times pixel over the windows, shape (m, rows, columns, c)."""
-    if not weights.pairs:
-        return _sums(margins.around(images), weights.kernel, stride)
+    """Return the sums of weight times pixel over the windows, shape (m, rows, columns, c).
+
+    `pairs` are what the kernel has been :func:`separated` into.
+    """
+    if not pairs:
+        return _sums(margins.around(images), kernel, stride)
     parts = []
-    for column, row in weights.pairs:
+    for column, row in pairs:
         part = _sums(margins._replace(down=(0, 0)).around(images), row[np.newaxis], (1, stride[1]))
         # A constant beyond the border was not summed up with the rows.
         beside = margins._replace(across=(0, 0), cval=margins.cval * row.sum())
@@ -95,12 +91,12 @@ def correlate(
 
 
 def gradient_magnitudes(
-    images: np.ndarray, gradients: list[Weights], margins: Margins, stride: tuple[int, int]
+    images: np.ndarray, kernels: np.ndarray, margins: Margins, stride: tuple[int, int]
 ) -> np.ndarray:
     """Return the root of the mean square of what two kernels give, shape (m, rows, columns, c)."""
     from skcnn.features._filter_kernel import root_mean_square  # numba takes a while to import
 
-    horizontal, vertical = (correlate(images, weights, margins, stride) for weights in gradients)
+    horizontal, vertical = (correlate(images, kernel, [], margins, stride) for kernel in kernels)
     root_mean_square(horizontal.reshape(-1), vertical.reshape(-1))
     return horizontal
 

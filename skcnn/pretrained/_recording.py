@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ _FEW, _MORE = 2, 3
 
 # That there is a mode torch notes in variables of the process, set back at its end: two
 # threads that end in the order in which they began would leave them as within a mode.
-_one_at_a_time = Lock()
+_one_at_a_time = RLock()  # a network may record another one on its way
 
 # Arguments that say whether, or how often, something is drawn.
 _DRAWING = ("train", "training", "dropout_p")

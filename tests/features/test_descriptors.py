@@ -135,5 +135,5 @@ def test_sizes_are_integers():
 
 def test_an_empty_list_of_sets_is_named():
     for sets in ([], [None, []]):
-        with pytest.raises(ValueError, match=f"sets holds {len(sets)} images and no array"):
+        with pytest.raises(ValueError, match=f"sets of {len(sets)} images hold no array"):
             DescriptorSets.from_list(sets)

@@ -90,12 +90,15 @@ def test_images_without_descriptors_as_opencv_gives_them(encoder, parameters):
         fitted = make(encoder, **parameters).fit([nothing, *some])
         features = fitted.transform([some[0], nothing, some[1]])
         np.testing.assert_array_equal(features, expected)
+        np.testing.assert_array_equal(fitted.transform([nothing] * 2), expected[[1, 1]])
+        single = [one.astype(np.float32) for one in some]
+        assert fitted.transform([*single, nothing]).dtype == np.float32
 
 
 @each_way
 def test_lists_that_do_not_fit_together_are_refused(encoder, parameters):
     for X in ([[[0.0, 1], [1, 2]], [[1.0, 1]]], [None, None], [np.ones(3), np.ones(4)]):
-        with pytest.raises(ValueError, match=r"X .*\(n, k, n_values\)"):
+        with pytest.raises(ValueError, match=r"\(n, k, n_values\)|\(n_descriptors, n_values\)"):
             make(encoder, **parameters).fit(X)
 
 

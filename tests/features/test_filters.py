@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skcnn import ConvolutionFilter, HOGExtractor
-from skcnn.features._windows import Weights
+from skcnn.features._windows import separated
 
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 NAMES = ["box", "gaussian", "median", "sobel", "prewitt", "scharr", "laplacian", "log", "sharpen"]
@@ -366,7 +366,8 @@ def test_kernels_larger_than_the_image_need_a_border(kernel):
         ({"size": (3, 0)}, "size"),
         ({"size": "big"}, "size"),
         ({"sigma": 0}, "sigma"),
-        ({"sigma": 9.5}, r"sigma=9.5 .* 8 x 8 pixels .* size of the kernel"),
+        ({"sigma": 513}, r"sigma=513 .* 8 x 8 pixels.* at most 512.* size of the kernel"),
+        ({"sigma": 1e-7}, "sigma"),
         ({"kernel": "log", "sigma": 1e200}, "sigma"),
         ({"direction": "up"}, "direction"),
         ({"mode": "full"}, "mode"),
@@ -429,16 +430,35 @@ class TestSeparation:
     def test_columns_times_rows_are_the_kernel(self, rank):
         kernel = np.einsum("ri,rj->ij", images(rank, 31) - 0.5, images(rank, 25, seed=1) - 0.5)
         kernel[3], kernel[:, 4] = 0, 0
-        pairs = Weights.of(kernel).pairs
+        pairs = separated(kernel)
         assert len(pairs) == np.linalg.matrix_rank(kernel) == rank
         together = sum(np.outer(column, row) for column, row in pairs)
         np.testing.assert_allclose(together, kernel, atol=1e-14)
         for _, row in pairs:
             assert np.abs(row).sum() == pytest.approx(1)
 
-    @pytest.mark.parametrize("kernel", [images(20, 20), np.ones((3, 3)), np.eye(12)])
+    def test_small_parts_are_no_rounding(self):
+        columns, rows = images(2, 30), images(2, 30, seed=1)
+        kernel = np.outer(columns[0], rows[0]) + 1e-12 * np.outer(columns[1], rows[1])
+        assert len(separated(kernel)) == 2
+
+    @pytest.mark.parametrize(
+        "kernel",
+        [
+            images(20, 20),
+            np.ones((3, 3)),
+            np.eye(12),
+            np.outer(np.eye(12)[3], np.ones(12)),  # few weights that are not zero
+            np.full((31, 31), 1e307),
+        ],
+    )
     def test_where_it_does_not_pay_the_kernel_stays_whole(self, kernel):
-        assert Weights.of(kernel).pairs == []
+        assert separated(kernel) == []
+
+    def test_large_weights_of_small_values(self):
+        X = np.full((1, 40, 40), 1e-3, np.float32)
+        filtered = ConvolutionFilter(np.full((31, 31), 2e37), mode="valid").fit_transform(X)
+        np.testing.assert_allclose(filtered, 31**2 * 2e34, rtol=1e-5)
 
     def test_a_wide_gaussian_is_that_of_scipy(self):
         X = images(2, 40, 60)
@@ -449,17 +469,17 @@ class TestSeparation:
 
 def test_values_near_the_largest_number_are_smoothed():
     X = np.full((1, 9, 9), 3e38, np.float32)
-    for sigma in (0.5, 1, 2, 9):
+    for sigma in (0.5, 1, 2, 9, 30):
         smooth = ConvolutionFilter("gaussian", sigma=sigma).fit_transform(X)
         np.testing.assert_allclose(smooth, 3e38, rtol=1e-5)
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "log"])
-@pytest.mark.parametrize("sigma", [0.01, 1e200])
+@pytest.mark.parametrize("sigma", [1e-6, 0.01, 1e200])
 def test_extreme_scales_of_a_given_size(kernel, sigma):
     weights = ConvolutionFilter(kernel, sigma=sigma, size=3).fit(images(1, 8, 9)).kernel_
     corner = 0 if sigma < 1 else 1 / 9
     expected = [[corner] * 3, [corner, 1 - 8 * corner, corner], [corner] * 3]
     if kernel == "log":  # -2 / sigma^2 at the centre
         expected = np.diag([0, -2 / sigma / sigma, 0])
-    np.testing.assert_allclose(weights, expected, atol=1e-15)
+    np.testing.assert_allclose(weights, expected, rtol=1e-12, atol=1e-15)

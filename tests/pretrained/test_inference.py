@@ -4,6 +4,8 @@ import gc
 import logging
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from threading import Thread
 
 import pytest
 import timm
@@ -188,6 +190,20 @@ def test_several_threads_may_optimize_at_once():
         assert isinstance(compute, FastNetwork)
         assert_same(compute, network, images(3))
     assert not is_in_torch_dispatch_mode()  # torch's note for all threads
+
+
+def test_a_network_may_make_another_one_fast_on_its_way():
+    class Outer(nn.Module):
+        def forward(self, batch):
+            return optimized(inner, images(1))(batch) + 1
+
+    inner, results = network_of_timm("test_resnet"), []
+    compute = partial(optimized, Outer().eval(), images(1))
+    thread = Thread(target=lambda: results.append(compute()(images(3))), daemon=True)
+    thread.start()
+    thread.join(60)
+    with torch.inference_mode():
+        torch.testing.assert_close(results[0], inner(images(3)) + 1)
 
 
 class Block(nn.Module):
