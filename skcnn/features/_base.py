@@ -53,6 +53,10 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Tell whether an image's result is a row of features, as its parameters stand."""
         return True
 
+    def _ensure_values(self, images: ImageBatch) -> None:
+        """Raise ValueError if one of the images holds values that are no good."""
+        images.ensure_finite()
+
     def _warn_of(self, images: ImageBatch) -> None:
         """Warn of images that are hardly what the user means."""
 
@@ -88,7 +92,7 @@ class ImageExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             result = self._prepare(*images.shape[1:])
             self._result_shape = (result,) if isinstance(result, int) else tuple(result)
             self._n_features_out = prod(self._result_shape)
-            images.ensure_finite()
+            self._ensure_values(images)
         return self
 
     def transform(self, X: Any) -> np.ndarray:

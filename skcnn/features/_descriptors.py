@@ -113,7 +113,7 @@ class DescriptorSets:
             _ensure_fractions(self.positions)
 
     @classmethod
-    def from_list(cls, sets: Iterable[Any]) -> DescriptorSets:
+    def from_list(cls, sets: Iterable[Any], n_values: int | None = None) -> DescriptorSets:
         """Return the sets of a list of arrays.
 
         Parameters
@@ -121,6 +121,9 @@ class DescriptorSets:
         sets : iterable of array-like of shape (n_descriptors, n_values)
             One an image, all with as many values. None and empty lists are images without
             descriptors, as OpenCV returns them.
+
+        n_values : int or None, default=None
+            Number of values of a descriptor where no set tells it.
 
         Returns
         -------
@@ -133,25 +136,18 @@ class DescriptorSets:
             If no set tells how many values a descriptor has, or the arrays do not fit each other.
         """
         arrays = [None if says_nothing(one) else np.asarray(one) for one in sets]
-        shapes = {i: one.shape for i, one in enumerate(arrays) if one is not None}
-        if not shapes:
+        known = {i: one for i, one in enumerate(arrays) if one is not None}
+        if known:
+            n_values = _number_of_values(known)
+        elif n_values is None:
             raise ValueError(
                 f"the sets of {len(arrays)} images hold no array of shape (n_descriptors, "
                 "n_values), so they do not tell how many values a descriptor has. An image without "
                 "descriptors is an array of shape (0, n_values)."
             )
-        first, n_values = next(iter(shapes)), next(iter(shapes.values()))[-1:]
-        for i, shape in shapes.items():
-            if len(shape) != 2 or shape[1:] != n_values:
-                others = f", set {first} has {shapes[first]}" if i != first else ""
-                raise ValueError(
-                    "all sets must be of shape (n_descriptors, n_values) with the same number of "
-                    f"values; set {i} has shape {shape}{others}."
-                )
-        dtype = np.result_type(*(one for one in arrays if one is not None))
-        none = np.empty((0, *n_values), dtype)
+        none = np.empty((0, n_values), np.result_type(*known.values()) if known else np.float64)
         filled = [none if one is None else one for one in arrays]
-        return cls(np.concatenate(filled), [len(one) for one in filled])
+        return cls(np.concatenate([none, *filled]), [len(one) for one in filled])
 
     @property
     def shape(self) -> tuple[int]:
@@ -209,6 +205,23 @@ def says_nothing(one: Any) -> bool:
     """Tell whether an entry of a list stands for an image without descriptors."""
     is_flat = isinstance(one, list | tuple) or getattr(one, "ndim", 0) == 1
     return one is None or (is_flat and len(one) == 0)
+
+
+def _number_of_values(sets: dict[int, np.ndarray]) -> int:
+    for i, one in sets.items():
+        if one.ndim != 2:
+            raise ValueError(
+                f"each set must be of shape (n_descriptors, n_values); set {i} has shape "
+                f"{one.shape}."
+            )
+    first, n_values = next((i, one.shape[1]) for i, one in sets.items())
+    for i, one in sets.items():
+        if one.shape[1] != n_values:
+            raise ValueError(
+                "descriptors of all sets must have the same number of values; those of set "
+                f"{first} have {n_values}, those of set {i} have {one.shape[1]}."
+            )
+    return n_values
 
 
 def _counts(sizes: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import isqrt, prod
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -17,7 +17,6 @@ from skcnn.features._hog_blocks import NORMS, normalise_blocks, normalise_large
 from skcnn.features._hog_cells import cell_sums
 from skcnn.features._hog_glyphs import draw_glyphs
 from skcnn.features._hog_votes_kernel import cell_votes
-from skcnn.features._refit import as_it_was_if_it_fails
 from skcnn.images import ImageBatch, check_images
 
 # Called with some images of a chunk, and the number of the first, before they are used.
@@ -168,33 +167,10 @@ class HOGExtractor(ImageExtractor):
         self.n_jobs = n_jobs
         self.device = device
 
-    def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn the shape of the images and check the parameters against it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, h, w), (n, h, w, c) or (n, n_values)
-            The images.
-
-        y : ignored
-            Present for scikit-learn's conventions.
-
-        Returns
-        -------
-        self : HOGExtractor
-            The fitted extractor.
-
-        Raises
-        ------
-        ValueError
-            If `X` is no image batch, a parameter does not fit its images, or `transform_sqrt`
-            meets a negative value.
-        """
-        with as_it_was_if_it_fails(self):
-            super().fit(X, y)
-            if self.transform_sqrt:
-                _refuse_negative_batch(check_images(self, X, reset=False), self.chunk_mib)
-        return self
+    def _ensure_values(self, images: ImageBatch) -> None:
+        super()._ensure_values(images)
+        if self.transform_sqrt:
+            _refuse_negative_batch(images, self.chunk_mib)
 
     def _prepare(self, height: int, width: int, n_channels: int) -> int:
         block = int_pair("cells_per_block", self.cells_per_block)

@@ -35,6 +35,9 @@ class SetBatch:
     X : array-like or DescriptorSets
         The sets, in one of the layouts that the encoders take.
 
+    n_values : int or None, default=None
+        Number of values of a descriptor where `X` is a list of images without any.
+
     Attributes
     ----------
     n_values : int
@@ -59,8 +62,8 @@ class SetBatch:
         If `X` is in none of the layouts, empty, complex or text.
     """
 
-    def __init__(self, X: Any) -> None:
-        self._source = as_sets(X)
+    def __init__(self, X: Any, n_values: int | None = None) -> None:
+        self._source = as_sets(X, n_values)
         self._turns = Turns()
         self._stored = np.dtype(self._source.dtype)
         _ensure_numeric(self._source, self._stored)
@@ -220,9 +223,7 @@ def check_sets(estimator: BaseEstimator, X: Any, *, reset: bool) -> SetBatch:
     """
     # Feature names only: scikit-learn's other checks would convert the whole of X.
     validate_data(estimator, X, reset=reset, skip_check_array=True, ensure_2d=False)
-    if not reset and _says_nothing_at_all(X):
-        X = DescriptorSets(np.empty((0, estimator.n_features_in_)), [0] * len(X))
-    sets = SetBatch(X)
+    sets = SetBatch(X, None if reset else estimator.n_features_in_)
     if reset:
         estimator.n_features_in_ = sets.n_values
     elif sets.n_values != estimator.n_features_in_:
@@ -234,21 +235,22 @@ def check_sets(estimator: BaseEstimator, X: Any, *, reset: bool) -> SetBatch:
     return sets
 
 
-def as_sets(X: Any) -> Any:
-    """Return `X` itself if it can be read in slices, else an array or DescriptorSets of it."""
+def as_sets(X: Any, n_values: int | None = None) -> Any:
+    """Return `X` itself if it can be read in slices, else an array or DescriptorSets of it.
+
+    Its descriptors have `n_values` values if there are none.
+    """
     if issparse(X):
         check_array(X)  # scikit-learn's own TypeError
     if isinstance(X, np.matrix):
         return np.asarray(X)
     if isinstance(X, DescriptorSets) or _is_sliceable(X):
         return X
-    if _says_nothing_at_all(X):
-        return DescriptorSets.from_list(X)  # which tells what is missing
-    if _is_list_of_arrays(X):
+    if _is_list_of_sets(X):
         # Sets of one size keep their layout, with what it tells of positions.
-        if len({np.shape(one) for one in X}) == 1:
+        if len({np.shape(one) for one in X}) == 1 and not says_nothing(X[0]):
             return np.stack([np.asarray(one) for one in X])
-        return DescriptorSets.from_list(X)
+        return DescriptorSets.from_list(X, n_values)
     try:
         return np.asarray(X)
     except ValueError as error:  # lists within X have different lengths
@@ -263,21 +265,12 @@ def _is_sliceable(X: Any) -> bool:
     return dtype.kind != "O" and hasattr(X, "__getitem__") and hasattr(X, "shape")
 
 
-def _is_filled_list(X: Any) -> bool:
+def _is_list_of_sets(X: Any) -> bool:
+    """Tell whether it is a list of arrays, some or all of which may be None or empty lists."""
     is_list = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.ndim == 1)
-    return is_list and len(X) > 0
-
-
-def _is_list_of_arrays(X: Any) -> bool:
-    """Tell whether it is a list of sets, some of which may be None or empty lists."""
-    return _is_filled_list(X) and all(
-        getattr(one, "ndim", 0) >= 2 or says_nothing(one) for one in X
-    )
-
-
-def _says_nothing_at_all(X: Any) -> bool:
-    """Tell whether it is a list of images without descriptors."""
-    return _is_filled_list(X) and all(says_nothing(one) for one in X)
+    if not is_list or len(X) == 0:
+        return False
+    return all(getattr(one, "ndim", 0) >= 2 or says_nothing(one) for one in X)
 
 
 def _ensure_numeric(source: Any, dtype: np.dtype) -> None:

@@ -46,7 +46,7 @@ def windows_kept(
 def separated(kernel: np.ndarray) -> list[Pair]:
     """Return columns and rows whose outer products sum up to the kernel.
 
-    None where filtering with them would take about as much work as filtering with the kernel. They
+    The list is empty where filtering with them would be about as much work as with the kernel. They
     are found by Gaussian elimination with complete pivoting: the column and the row through the
     largest weight are taken out, then those through the largest that is left, and so on.
     """

@@ -19,9 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 # Sizes of the two batches.
 _FEW, _MORE = 2, 3
 
-# That there is a mode torch notes in variables of the process, set back at its end: two
-# threads that end in the order in which they began would leave them as within a mode.
-_one_at_a_time = RLock()  # a network may record another one on its way
+# torch keeps in variables of the process whether it is within a mode, and the end of a mode sets
+# them back to what it found. Of two threads at a time the last one would find, and leave, "within".
+# A network may record another one on its way, so it is a lock that a thread can take twice.
+_one_at_a_time = RLock()
 
 # Arguments that say whether, or how often, something is drawn.
 _DRAWING = ("train", "training", "dropout_p")

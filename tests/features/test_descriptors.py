@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_refused():
         DescriptorSets(descriptors, [5], positions=np.zeros(5))
     with pytest.raises(ValueError, match=r"n_descriptors, n_values"):
         DescriptorSets(np.zeros(5), [5])
-    with pytest.raises(ValueError, match=r"set 2 has shape \(2, 3\), set 1 has \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"those of set 1 have 4, those of set 2 have 3\."):
         DescriptorSets.from_list([None, np.zeros((2, 4)), np.zeros((2, 3))])
     with pytest.raises(ValueError, match=r"set 1 has shape \(2, 4, 4\)\."):
         DescriptorSets.from_list([None, np.zeros((2, 4, 4)), np.zeros((2, 3))])
@@ -137,3 +137,14 @@ def test_an_empty_list_of_sets_is_named():
     for sets in ([], [None, []]):
         with pytest.raises(ValueError, match=f"sets of {len(sets)} images hold no array"):
             DescriptorSets.from_list(sets)
+
+
+def test_lists_of_images_without_descriptors():
+    for sets in ([], [None, [], np.array([])]):
+        empty = DescriptorSets.from_list(sets, n_values=7)
+        assert empty.sizes.tolist() == [0] * len(sets)
+        assert empty.descriptors.shape == (0, 7)
+    some = DescriptorSets.from_list([None, np.ones((2, 3), np.float32)])
+    assert some.sizes.tolist() == [0, 2]
+    assert some.descriptors.shape == (2, 3)
+    assert some.dtype == np.float32

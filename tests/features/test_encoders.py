@@ -433,7 +433,7 @@ class TestBadInput:
             (np.zeros((3, 4, 0)), "0 feature"),
             (np.zeros((3, 4, 5), complex), "Complex"),
             (np.full((3, 5), "a"), "numbers"),
-            ([np.zeros((2, 4)), np.zeros((3, 3))], r"set 1 has shape \(3, 3\)"),
+            ([np.zeros((2, 4)), np.zeros((3, 3))], r"those of set 1 have 3"),
         ],
     )
     def test_arrays_that_are_no_sets(self, encoder, X, error):
